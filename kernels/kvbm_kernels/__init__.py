@@ -1,0 +1,1 @@
+"""Numba CUDA kernels of the block manager: addresses in, bytes moved. Never imports `kvbm`."""

@@ -1,0 +1,361 @@
+"""Every error of kvbm, as one tree.
+
+    KvbmError
+    ├── InvalidConfig             (ValueError)         kind Invalid
+    ├── IdentityError             (ValueError)         kind Invalid
+    │   ├── InvalidToken          (OverflowError)
+    │   ├── InvalidBlockSize
+    │   ├── InvalidPosition
+    │   ├── UnknownScheme         (LookupError)
+    │   ├── InvalidMultimodalRun
+    │   └── MultimodalRunsPresent                      kind WrongState
+    ├── TokenBlockError           (ValueError)         kind WrongState
+    │   ├── TokenBlockFull
+    │   ├── TokenBlockIncomplete
+    │   ├── TokenBlockEmpty       (IndexError)
+    │   └── InsufficientTokens    (IndexError)
+    ├── BlockError
+    │   ├── BlockStateInvalid     (RuntimeError)       kind WrongState
+    │   ├── StaleHandleError      (LookupError)        kind StaleHandle
+    │   └── NotOwnerError         (PermissionError)    kind NotOwner
+    ├── BlockPoolError
+    │   ├── NotEnoughBlocksAvailable (MemoryError)     kind Exhausted
+    │   ├── BlockNotComplete      (ValueError)         kind WrongState
+    │   ├── NoBlocksToRegister    (ValueError)         kind WrongState
+    │   ├── BlockNotFound         (LookupError)        kind NotFound
+    │   ├── NotPinned             (ValueError)         kind WrongState
+    │   ├── NotReturnable         (RuntimeError)       kind WrongState
+    │   ├── ResetError            (RuntimeError)       kind WrongState
+    │   ├── ReentrantCall         (RuntimeError)       kind WrongState
+    │   ├── BrokenPolicy          (RuntimeError)       kind WrongState
+    │   ├── WaitCancelled         (TimeoutError)       kind Cancelled
+    │   └── ProgressEngineShutdown (RuntimeError)      kind Closed
+    ├── EventsLost                (LookupError)        kind NotFound
+    └── TraceError                (ValueError)         kind Invalid
+
+`kind` is the language-neutral name that the conformance suite compares. Message
+texts are for people: they name the object and say what to do next. Each class also
+derives the nearest builtin, so that code which knows nothing of kvbm catches it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class ErrorKind(Enum):
+    """Language-neutral name of a refusal. `INVALID` is for input that no state could accept."""
+
+    NOT_FOUND = "NotFound"
+    EXHAUSTED = "Exhausted"
+    WRONG_STATE = "WrongState"
+    STALE_HANDLE = "StaleHandle"
+    NOT_OWNER = "NotOwner"
+    CORRUPT = "Corrupt"
+    CANCELLED = "Cancelled"
+    CLOSED = "Closed"
+    UNSUPPORTED = "Unsupported"
+    INVALID = "Invalid"
+
+
+class KvbmError(Exception):
+    """Base of all errors of this package."""
+
+    kind: ClassVar[ErrorKind] = ErrorKind.INVALID
+
+
+class InvalidConfig(KvbmError, ValueError):
+    """A setting has a value that it cannot have. Carries `field` and `value`."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(f"{field} = {value!r}: {rule}")
+        self.field = field
+        self.value = value
+
+
+# ── identity ──────────────────────────────────────────────────────────────────────────────
+
+
+class IdentityError(KvbmError, ValueError):
+    """Something that should name a block cannot do so."""
+
+
+class InvalidToken(IdentityError, OverflowError):
+    """A token is outside 0 … 2³² - 1. Carries `index` and `token`."""
+
+    def __init__(self, index: int, token: object) -> None:
+        super().__init__(f"token {token!r} at index {index} is no integer in 0 … 4294967295")
+        self.index = index
+        self.token = token
+
+
+class InvalidBlockSize(IdentityError):
+    """A block size is not a positive number of tokens. Carries `block_size`."""
+
+    def __init__(self, block_size: object) -> None:
+        super().__init__(f"block_size = {block_size!r}: must be an integer of at least 1 token")
+        self.block_size = block_size
+
+
+class InvalidPosition(IdentityError):
+    """A block's position does not fit the hash form. Carries `position` and `limit`."""
+
+    def __init__(self, position: int, limit: int) -> None:
+        super().__init__(
+            f"position {position} is outside 0 … {limit - 1}, which is all that this hash can hold"
+        )
+        self.position = position
+        self.limit = limit
+
+
+class UnknownScheme(IdentityError, LookupError):
+    """There is no hash scheme of this name. Carries `name` and `known`."""
+
+    def __init__(self, name: object, known: tuple[str, ...]) -> None:
+        super().__init__(f"unknown hash scheme {name!r}; known are {', '.join(known)}")
+        self.name = name
+        self.known = known
+
+
+class InvalidMultimodalRun(IdentityError):
+    """A run of multimodal placeholders is empty, too long, or overlaps. Carries `position`."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(f"multimodal run at token {position}: {reason}")
+        self.position = position
+
+
+class MultimodalRunsPresent(IdentityError):
+    """A sequence with multimodal runs can only grow: cutting it would cut a run."""
+
+    kind = ErrorKind.WRONG_STATE
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"{operation}: the sequence holds multimodal runs and cannot be shortened; "
+            f"build a new sequence from the tokens and runs that remain"
+        )
+        self.operation = operation
+
+
+class TokenBlockError(KvbmError, ValueError):
+    """Tokens do not fit what the block has or needs."""
+
+    kind = ErrorKind.WRONG_STATE
+
+
+class TokenBlockFull(TokenBlockError):
+    """One more token was given to a full block. Carries `block_size`."""
+
+    def __init__(self, block_size: int) -> None:
+        super().__init__(f"the block holds {block_size} of {block_size} tokens; commit it first")
+        self.block_size = block_size
+
+
+class TokenBlockIncomplete(TokenBlockError):
+    """A block was committed before it was full. Carries `tokens` and `block_size`."""
+
+    def __init__(self, tokens: int, block_size: int) -> None:
+        super().__init__(f"the block holds {tokens} of {block_size} tokens; fill it first")
+        self.tokens = tokens
+        self.block_size = block_size
+
+
+class TokenBlockEmpty(TokenBlockError, IndexError):
+    """A token was taken from a block without tokens."""
+
+    def __init__(self) -> None:
+        super().__init__("the block holds no tokens, so there is none to take")
+
+
+class InsufficientTokens(TokenBlockError, IndexError):
+    """More tokens were to be removed than there are. Carries `requested` and `available`."""
+
+    def __init__(self, requested: int, available: int) -> None:
+        super().__init__(f"cannot remove {requested} tokens, there are {available}")
+        self.requested = requested
+        self.available = available
+
+
+# ── blocks ────────────────────────────────────────────────────────────────────────────────
+
+
+class BlockError(KvbmError):
+    """A call on one block was refused."""
+
+    kind = ErrorKind.WRONG_STATE
+
+
+class BlockStateInvalid(BlockError, RuntimeError):
+    """The block's state does not allow the operation. Carries `operation` and `state`."""
+
+    def __init__(self, operation: str, state: str, reason: str) -> None:
+        super().__init__(f"{operation}: {reason} (it is {state})")
+        self.operation = operation
+        self.state = state
+
+
+class StaleHandleError(BlockError, LookupError):
+    """A handle was used after it had been staged, registered or released."""
+
+    kind = ErrorKind.STALE_HANDLE
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(
+            f"{handle} was already consumed; keep the handle that the last call returned"
+        )
+
+
+class NotOwnerError(BlockError, PermissionError):
+    """A handle was given to a pool that did not make it."""
+
+    kind = ErrorKind.NOT_OWNER
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(f"{handle} belongs to another pool; give it to the pool that made it")
+
+
+# ── pools ─────────────────────────────────────────────────────────────────────────────────
+
+
+class BlockPoolError(KvbmError):
+    """A call on a pool was refused."""
+
+    kind = ErrorKind.WRONG_STATE
+
+
+class NotEnoughBlocksAvailable(BlockPoolError, MemoryError):
+    """An allocation asked for more than is empty or inactive. Nothing was taken."""
+
+    kind = ErrorKind.EXHAUSTED
+
+    def __init__(self, requested: int, available: int) -> None:
+        super().__init__(
+            f"requested {requested} blocks, {available} available; release some, or wait for "
+            f"them with wait_for_blocks()"
+        )
+        self.requested = requested
+        self.available = available
+
+
+class BlockNotComplete(BlockPoolError, ValueError):
+    """A block without content was to be registered. All blocks of the call are given back."""
+
+    def __init__(self, block_id: int, state: str) -> None:
+        super().__init__(
+            f"block {block_id} is {state}, and only a Complete block can be registered; fill it "
+            f"and commit(), or use apply_token_block() or stage()"
+        )
+        self.block_id = block_id
+        self.state = state
+
+
+class NoBlocksToRegister(BlockPoolError, ValueError):
+    """`register_blocks` was called with nothing to register."""
+
+    def __init__(self) -> None:
+        super().__init__("register_blocks needs at least one block")
+
+
+class BlockNotFound(BlockPoolError, LookupError):
+    """A hash that must be registered is not. Carries `sequence_hash`."""
+
+    kind = ErrorKind.NOT_FOUND
+
+    def __init__(self, sequence_hash: object) -> None:
+        super().__init__(f"no block is registered under {sequence_hash!r}")
+        self.sequence_hash = sequence_hash
+
+
+class NotPinned(BlockPoolError, ValueError):
+    """A pin was removed that had not been set. Counts are never clamped."""
+
+    def __init__(self, sequence_hash: object) -> None:
+        super().__init__(f"{sequence_hash!r} has no pin to remove; pair each unpin with one pin")
+        self.sequence_hash = sequence_hash
+
+
+class NotReturnable(BlockPoolError, RuntimeError):
+    """A block with other holders cannot be given back. The handle stays usable."""
+
+    def __init__(self, block_id: int, holders: int) -> None:
+        super().__init__(f"block {block_id} has {holders} holders; only a sole one can return it")
+        self.block_id = block_id
+        self.holders = holders
+
+
+class ResetError(BlockPoolError, RuntimeError):
+    """The pool cannot be reset while blocks are held. Nothing changed."""
+
+    def __init__(self, total: int, available: int) -> None:
+        super().__init__(f"total blocks: {total}, available blocks: {available}; release the rest")
+        self.total = total
+        self.available = available
+
+
+class ReentrantCall(BlockPoolError, RuntimeError):
+    """A policy called the pool that is calling it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the pool is in the middle of a call of this thread; an eviction policy must not call "
+            "the pool back"
+        )
+
+
+class BrokenPolicy(BlockPoolError, RuntimeError):
+    """An eviction policy gave fewer victims than it was asked for and holds. Nothing was taken."""
+
+    def __init__(self, policy: object, requested: int, delivered: int) -> None:
+        super().__init__(f"{policy!r} was asked for {requested} victims and gave {delivered}")
+        self.requested = requested
+        self.delivered = delivered
+
+
+class WaitCancelled(BlockPoolError, TimeoutError):
+    """The blocks that were waited for did not come in time, or the pool was closed."""
+
+    kind = ErrorKind.CANCELLED
+
+    def __init__(self, requested: int, reason: str) -> None:
+        super().__init__(f"stopped waiting for {requested} blocks: {reason}")
+        self.requested = requested
+
+
+class ProgressEngineShutdown(BlockPoolError, RuntimeError):
+    """The pool is closed."""
+
+    kind = ErrorKind.CLOSED
+
+    def __init__(self) -> None:
+        super().__init__("the block pool is closed")
+
+
+# ── events and traces ─────────────────────────────────────────────────────────────────────
+
+
+class EventsLost(KvbmError, LookupError):
+    """A subscriber fell so far behind that batches were dropped: take a snapshot and go on.
+
+    Carries `first` and `last`, the numbers of the batches that are gone.
+    """
+
+    kind = ErrorKind.NOT_FOUND
+
+    def __init__(self, first: int, last: int) -> None:
+        super().__init__(
+            f"event batches {first} … {last} are gone; take a snapshot and resume after it"
+        )
+        self.first = first
+        self.last = last
+
+
+class TraceError(KvbmError, ValueError):
+    """A line of a trace file cannot be used. Carries `path`, `line` (from 1) and `reason`."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(f"{path}:{line}: {reason}")
+        self.path = path
+        self.line = line
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""The executable specification of a KV block manager. Never imports `kvbm`."""
