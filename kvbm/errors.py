@@ -6,6 +6,7 @@
     │   ├── InvalidToken          (OverflowError)
     │   ├── InvalidBlockSize
     │   ├── InvalidPosition
+    │   ├── InvalidHash           (TypeError)
     │   ├── UnknownScheme         (LookupError)
     │   ├── InvalidMultimodalRun
     │   └── MultimodalRunsPresent                      kind WrongState
@@ -30,7 +31,6 @@
     │   ├── BrokenPolicy          (RuntimeError)       kind WrongState
     │   ├── WaitCancelled         (TimeoutError)       kind Cancelled
     │   └── ProgressEngineShutdown (RuntimeError)      kind Closed
-    ├── EventsLost                (LookupError)        kind NotFound
     └── TraceError                (ValueError)         kind Invalid
 
 `kind` is the language-neutral name that the conformance suite compares. Message
@@ -107,6 +107,16 @@ class InvalidPosition(IdentityError):
         )
         self.position = position
         self.limit = limit
+
+
+class InvalidHash(IdentityError, TypeError):
+    """A sequence hash is not what the pool's scheme makes. Carries `index`, `value`, `bits`."""
+
+    def __init__(self, index: int, value: object, bits: int) -> None:
+        super().__init__(f"sequence hash {value!r} at index {index} is no value of {bits} bits")
+        self.index = index
+        self.value = value
+        self.bits = bits
 
 
 class UnknownScheme(IdentityError, LookupError):
@@ -332,23 +342,7 @@ class ProgressEngineShutdown(BlockPoolError, RuntimeError):
         super().__init__("the block pool is closed")
 
 
-# ── events and traces ─────────────────────────────────────────────────────────────────────
-
-
-class EventsLost(KvbmError, LookupError):
-    """A subscriber fell so far behind that batches were dropped: take a snapshot and go on.
-
-    Carries `first` and `last`, the numbers of the batches that are gone.
-    """
-
-    kind = ErrorKind.NOT_FOUND
-
-    def __init__(self, first: int, last: int) -> None:
-        super().__init__(
-            f"event batches {first} … {last} are gone; take a snapshot and resume after it"
-        )
-        self.first = first
-        self.last = last
+# ── traces ────────────────────────────────────────────────────────────────────────────────
 
 
 class TraceError(KvbmError, ValueError):

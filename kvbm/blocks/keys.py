@@ -1,0 +1,84 @@
+"""Keys: what the loops over slots know of a sequence hash.
+
+What this is
+    Slots and registry work on 64-bit keys. A 64-bit hash is its own key. A longer one
+    (`lineage`, 128 bits; `sha256`, 256 bits) is cut to 64 bits for them, and the pool
+    keeps the whole hash beside the slot and compares it at every hit: two hashes that
+    share a key are a miss, never a mix-up.
+
+Interface, as rules of use
+    * `to_keys(hashes)` makes the array once, at the edge; inside, only arrays travel.
+    * A NumPy uint64 array is taken as it is.
+
+Clauses: KV-IDN-06, KV-IDN-08
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from kvbm.blocks.slots import Keys
+from kvbm.errors import InvalidHash
+
+SequenceHash: TypeAlias = int | bytes
+"""Full name of a block's prefix: an integer of 64 or 128 bits, or 32 bytes."""
+
+Hashes: TypeAlias = Sequence[SequenceHash] | Keys
+"""Sequence hashes of one call: uint64[blocks], or a sequence of integers or bytes."""
+
+_MASK = (1 << 64) - 1
+
+
+def to_keys(hashes: Hashes, bits: int = 64) -> Keys:
+    """Make 64-bit keys of sequence hashes.
+
+    Parameters
+    ----------
+    hashes
+        uint64[blocks], or a sequence of integers (or `bytes` where `bits` > 64).
+    bits
+        Length of a hash: 64, 128 or 256.
+
+    Returns
+    -------
+    uint64[blocks]
+        Contiguous; the input itself if it is such an array already.
+
+    Raises
+    ------
+    InvalidHash
+        A hash is of another type, negative, or longer than `bits`.
+
+    Complexity
+    ----------
+    O(blocks), O(1) for an array.
+    """
+    if isinstance(hashes, np.ndarray) and hashes.dtype == np.uint64 and bits == 64:
+        return np.ascontiguousarray(hashes)
+    if bits > 64:
+        return np.array([fold(name, bits) for name in hashes], np.uint64)
+    try:
+        return np.frombuffer(array("Q", hashes), np.uint64)
+    except (TypeError, OverflowError):
+        index = next(i for i, name in enumerate(hashes) if not _is_key(name))
+        raise InvalidHash(index, hashes[index], bits) from None
+
+
+def fold(name: SequenceHash, bits: int) -> int:
+    """Cut one hash to its key: the xor of its 64-bit words, so that every bit counts."""
+    value = int.from_bytes(name, "big") if isinstance(name, bytes) else name
+    if not isinstance(value, int) or value < 0 or value >> bits:
+        raise InvalidHash(0, name, bits)
+    key = 0
+    while value:
+        key ^= value & _MASK
+        value >>= 64
+    return key
+
+
+def _is_key(name: object) -> bool:
+    return isinstance(name, int | np.integer) and 0 <= int(name) <= _MASK

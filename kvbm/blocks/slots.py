@@ -1,0 +1,445 @@
+"""Slots: the places for blocks, and every transition of many of them at once.
+
+What this is
+    One record of fixed size per slot, in one array, and the loops that walk a batch
+    of slots through the table of `lifecycle`. A slot that is held has `refs` ≥ 1.
+    A holder is a handle, a pin, or another slot: an active child holds its parent,
+    and a duplicate holds its primary, through the link `holds`.
+
+Interface, as rules of use
+    * allocate() → stage() → register() → release() is the path of one block.
+    * acquire() adds a holder, release() removes one, last slot of the batch first.
+    * A batch is an int64 array of slot ids. Nothing here knows which slots are empty
+      or which hash is registered: the pool tells, and acts on what is returned.
+    * The numbers of `State` and `Operation` are frozen into compiled code: append to
+      them, never renumber.
+
+Clauses: KV-LIF-01, KV-LIF-04, KV-LIF-05, KV-LIF-07, KV-OWN-01, KV-OWN-03
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kvbm.blocks.lifecycle import AFTER, REFUSED, Operation, State, after
+from kvbm.compiled import compiled
+from kvbm.identity import PartialTokenBlock, TokenBlock
+
+Ids: TypeAlias = NDArray[np.int64]
+"""int64[blocks]: slot ids in a meaningful order."""
+
+Keys: TypeAlias = NDArray[np.uint64]
+"""uint64[blocks]: sequence hashes, or 64 bits of longer ones."""
+
+NONE: Final = -1
+"""No slot."""
+
+SLOT: Final = np.dtype(
+    [
+        ("key", "u8"),  # sequence hash, valid from Complete on
+        ("parent_key", "u8"),  # sequence hash of the parent, valid if has_parent
+        ("holds", "i8"),  # the slot that this one keeps active, or NONE
+        ("acquired", "i8"),  # tick of the last allocation
+        ("returned", "i8"),  # tick of the last return
+        ("refs", "i4"),  # holders
+        ("generation", "u4"),  # tenants so far: a stale reference is told by it
+        ("priority", "u4"),  # lower is evicted first
+        ("position", "u4"),  # index of the block in its sequence
+        ("state", "u1"),
+        ("has_parent", "u1"),
+        ("spare", "u2"),
+        ("pins", "u4"),  # holders that are pins
+    ]
+)
+
+Records: TypeAlias = NDArray[Any]
+"""SLOT[slots]."""
+
+
+class Registered(NamedTuple):
+    """What `Slots.register` did: ids, in the order of the input where there is one per input."""
+
+    holders: Ids  # one per input: the slot that now answers for it
+    stored: Ids  # slots whose key is new in this pool
+    woken: Ids  # primaries that were inactive
+    emptied: Ids  # slots that were given up for their primary
+
+
+class Released(NamedTuple):
+    """What `Slots.release` did, in order of return."""
+
+    resting: Ids  # active before, inactive now
+    emptied: Ids  # empty now
+
+
+class Slots:
+    """`count` slots, all of them empty at first."""
+
+    def __init__(self, count: int) -> None:
+        self.records: Records = _empty_records(count)
+        # Only what does not fit a record, and only for slots that have it:
+        self.contents: dict[int, PartialTokenBlock | TokenBlock] = {}  # the tokens
+        self.names: dict[int, tuple[int | bytes, int | bytes | None]] = {}  # long hash, parent's
+        self.tick = 0
+        # A release can let any number of ancestors go: room for all, made once.
+        self._resting = np.empty(count, np.int64)
+        self._emptied = np.empty(count, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def grow(self, more: int) -> Ids:
+        """Add `more` empty slots and return their ids. O(slots)."""
+        before = len(self.records)
+        self.records = np.concatenate([self.records, _empty_records(more)])
+        self._resting = np.empty(len(self.records), np.int64)
+        self._emptied = np.empty(len(self.records), np.int64)
+        return np.arange(before, before + more, dtype=np.int64)
+
+    def state(self, slot: int) -> State:
+        """Tell the state of one slot. O(1)."""
+        return State(self.records["state"][slot])
+
+    def first_not(self, state: State, ids: Ids) -> int:
+        """Find the first of `ids` that is in another state than `state`, or NONE. O(blocks)."""
+        return _first_not(self.records, state.value, ids)
+
+    def allocate(self, ids: Ids) -> None:
+        """Hand slots, empty or just evicted, to one writer: everything of the last tenant goes.
+
+        Complexity: O(blocks). Clauses: KV-LIF-04, KV-OWN-01
+        """
+        self.forget(ids)
+        _allocate(self.records, AFTER, ids, self.tick)
+        self.tick += ids.size
+
+    def stage(self, ids: Ids, keys: Keys, parent: int | None, position: int) -> None:
+        """Fix what the blocks hold: `keys`, each the parent of the next; from Reset to Complete.
+
+        Parameters
+        ----------
+        ids, keys : int64[blocks], uint64[blocks]
+        parent
+            Sequence hash of the block before the first, or None for a root.
+        position
+            Index of the first block in its sequence.
+
+        Raises
+        ------
+        BlockStateInvalid
+            One of the blocks is not Reset. Nothing has changed.
+        """
+        has_parent, parent_key = parent is not None, np.uint64(parent or 0)
+        wrong = _stage(self.records, AFTER, ids, keys, has_parent, parent_key, position)
+        if wrong != NONE:
+            after(Operation.STAGE, self.state(wrong))  # raises: the loop has changed nothing
+
+    def begin(self, slot: int, tokens: PartialTokenBlock) -> None:
+        """Start to collect tokens: from Reset to Partial. Raises BlockStateInvalid."""
+        self.records["state"][slot] = after(Operation.INIT_SEQUENCE, self.state(slot))
+        self.contents[slot] = tokens
+
+    def fill(
+        self, slot: int, operation: Operation, key: int, parent_key: int | None, block: TokenBlock
+    ) -> None:
+        """Fix the content of one slot: to Complete, by `operation`. Raises BlockStateInvalid."""
+        state = after(operation, self.state(slot))
+        record = self.records[slot]
+        record["key"] = key
+        record["parent_key"] = parent_key or 0
+        record["has_parent"] = parent_key is not None
+        record["position"] = block.position
+        record["state"] = state
+        self.contents[slot] = block
+
+    def reset(self, slot: int) -> None:
+        """Throw the content of an owned slot away. Raises BlockStateInvalid. KV-LIF-08"""
+        state = after(Operation.RESET, self.state(slot))
+        ids = np.array([slot])
+        self.forget(ids)
+        _wipe(self.records[slot])
+        self.records["state"][slot] = state
+
+    def register(self, ids: Ids, primaries: Ids, parents: Ids, allow: bool) -> Registered:
+        """Publish Complete blocks, in order.
+
+        Parameters
+        ----------
+        ids : int64[blocks]
+        primaries : int64[blocks]
+            For each block the slot that answers for its key: itself if the key is new, NONE
+            if the block must stay unmatched.
+        parents : int64[blocks]
+            The slot registered under the parent's key of each *primary*, or NONE.
+        allow
+            Whether a second block of one key keeps its slot (duplicate) or gives it up.
+
+        Complexity: O(blocks). Clauses: KV-REG-02
+        """
+        lists = np.empty((4, ids.size), np.int64)  # rows as in Registered
+        stored, woken, emptied = _register(
+            self.records, AFTER, ids, primaries, parents, allow, lists
+        )
+        result = Registered(lists[0], lists[1, :stored], lists[2, :woken], lists[3, :emptied])
+        self.forget(result.emptied)
+        return result
+
+    def acquire(self, ids: Ids, parents: Ids) -> Ids:
+        """Add one holder to each registered slot; return those that were inactive.
+
+        A slot that wakes up holds its parent if that is active by then, so give parents
+        before children. `parents` is as in `register`.
+
+        Complexity: O(blocks). Clauses: KV-LIF-05
+        """
+        woken = np.empty_like(ids)
+        count = _acquire(self.records, AFTER, ids, parents, woken)
+        return woken[:count]
+
+    def release(self, ids: Ids) -> Released:
+        """Remove one holder from each slot, last of `ids` first.
+
+        A slot without holders rests (registered) or is emptied, and lets go of the slot that
+        it holds, so leaves return before their parents. A loop, no recursion.
+
+        Complexity: O(blocks + ancestors that come to rest). Clauses: KV-LIF-06, KV-LIF-07
+        """
+        rested, freed = _release(self.records, AFTER, ids, self.tick, self._resting, self._emptied)
+        self.tick += rested + freed
+        result = Released(self._resting[:rested].copy(), self._emptied[:freed].copy())
+        self.forget(result.emptied)
+        return result
+
+    def touch(self, ids: Ids) -> None:
+        """Note inactive slots as returned now, in this order. O(blocks)."""
+        self.records["returned"][ids] = np.arange(self.tick, self.tick + len(ids))
+        self.tick += len(ids)
+
+    def clear(self, ids: Ids) -> None:
+        """Empty inactive slots. O(blocks). Clauses: KV-LIF-04"""
+        _clear(self.records, AFTER, ids)
+        self.forget(ids)
+
+    def name_of(self, slot: int) -> int | bytes:
+        """Give the whole sequence hash of a slot from Complete on. O(1)."""
+        return self.names[slot][0] if slot in self.names else int(self.records["key"][slot])
+
+    def parent_name_of(self, slot: int) -> int | bytes | None:
+        """Give the whole sequence hash of its parent, or None for a root. O(1)."""
+        if slot in self.names:
+            return self.names[slot][1]
+        record = self.records[slot]
+        return int(record["parent_key"]) if record["has_parent"] else None
+
+    def forget(self, ids: Ids) -> None:
+        """Drop the tokens and names that belong to `ids`. O(1) where none are kept."""
+        if self.contents or self.names:
+            for slot in ids.tolist():
+                self.contents.pop(slot, None)
+                self.names.pop(slot, None)
+
+    def _check(self) -> None:
+        """Assert what each record must satisfy on its own and with the slot that it holds."""
+        records = self.records
+        held = np.isin(records["state"], (State.EMPTY, State.INACTIVE), invert=True)
+        assert ((records["refs"] > 0) == held).all(), f"KV-OWN-03: refs and state disagree: {self}"
+        holding = records["holds"] != NONE
+        assert not (holding & ~held).any(), f"KV-OWN-03: a slot without holders holds: {self}"
+        kept = records[records["holds"][holding]]
+        assert (kept["state"] == State.ACTIVE).all(), f"KV-OWN-03: holds an idle slot: {self}"
+        links = np.bincount(records["holds"][holding], minlength=len(records))
+        known = links + records["pins"]
+        assert (known <= records["refs"]).all(), f"KV-OWN-03: more holders than refs: {self}"
+        fresh = records["state"] == State.EMPTY
+        for field in ("priority", "pins", "position", "has_parent", "key", "parent_key"):
+            assert not records[field][fresh].any(), f"KV-LIF-04: {field} outlived its block: {self}"
+        filled = {int(State.PARTIAL), int(State.COMPLETE), *(int(s) for s in State if s >= 4)}
+        for slot in self.contents:
+            assert int(records["state"][slot]) in filled, f"KV-LIF-08: tokens remain in {slot}"
+
+    def __str__(self) -> str:
+        rows = (
+            f"{slot}:{State(record['state']).name.lower()} refs {record['refs']}"
+            + (f" key {record['key']:#x}" if record["state"] >= State.COMPLETE else "")
+            + (f" holds {record['holds']}" if record["holds"] != NONE else "")
+            for slot, record in enumerate(self.records)
+        )
+        return "\n".join(rows)
+
+
+def _empty_records(count: int) -> Records:
+    records = np.zeros(count, SLOT)
+    records["holds"] = NONE
+    return records
+
+
+# ── the loops ─────────────────────────────────────────────────────────────────────────────
+
+
+@compiled
+def _first_not(records: Records, state: int, ids: Ids) -> int:
+    for slot_id in ids:
+        if records[slot_id].state != state:
+            return int(slot_id)
+    return NONE
+
+
+@compiled
+def _wipe(slot: Any) -> None:
+    """Forget the last tenant. KV-LIF-04"""
+    slot.key = 0
+    slot.parent_key = 0
+    slot.has_parent = 0
+    slot.position = 0
+    slot.priority = 0
+    slot.pins = 0
+
+
+@compiled
+def _allocate(records: Records, after: Any, ids: Ids, tick: int) -> None:
+    for slot_id in ids:
+        slot = records[slot_id]
+        _wipe(slot)
+        slot.state = after[Operation.ALLOCATE, slot.state]
+        slot.refs = 1
+        slot.generation += 1
+        slot.acquired = tick
+        tick += 1
+
+
+@compiled
+def _stage(
+    records: Records,
+    after: Any,
+    ids: Ids,
+    keys: Keys,
+    has_parent: bool,
+    parent_key: np.uint64,
+    position: int,
+) -> int:
+    """Stage all of `ids` and return NONE, or none of them and return one that cannot be."""
+    for slot_id in ids:
+        if after[Operation.STAGE, records[slot_id].state] == REFUSED:
+            return int(slot_id)
+    for index in range(ids.size):
+        slot = records[ids[index]]
+        slot.state = after[Operation.STAGE, slot.state]
+        slot.key = keys[index]
+        slot.parent_key = parent_key
+        slot.has_parent = has_parent
+        slot.position = position
+        parent_key = keys[index]
+        has_parent = True
+        position += 1
+    return NONE
+
+
+@compiled
+def _hold_parent(records: Records, slot: Any, parent: int) -> None:
+    """Let a slot that is about to become active keep its parent active, if that still is.
+
+    About to: so a block that names itself as its parent does not hold itself for ever.
+    """
+    if parent != NONE and records[parent].state == State.ACTIVE:
+        records[parent].refs += 1
+        slot.holds = parent
+
+
+@compiled
+def _register(
+    records: Records,
+    after: Any,
+    ids: Ids,
+    primaries: Ids,
+    parents: Ids,
+    allow: bool,
+    lists: Ids,
+) -> tuple[int, int, int]:
+    holders, stored, woken, emptied = lists
+    n_stored = n_woken = n_emptied = 0
+    for index in range(ids.size):
+        slot_id = ids[index]
+        primary_id = primaries[index]
+        slot = records[slot_id]
+        holders[index] = slot_id
+        if primary_id == slot_id:
+            _hold_parent(records, slot, parents[index])
+            slot.state = after[Operation.REGISTER, slot.state]
+            stored[n_stored] = slot_id
+            n_stored += 1
+            continue
+        if primary_id == NONE:
+            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
+            continue
+        primary = records[primary_id]
+        primary.refs += 1
+        if primary.state == State.INACTIVE:
+            _hold_parent(records, primary, parents[index])
+            primary.state = after[Operation.ACQUIRE, primary.state]
+            woken[n_woken] = primary_id
+            n_woken += 1
+        if allow:
+            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
+            slot.holds = primary_id
+        else:
+            slot.state = after[Operation.REGISTER_REJECTED, slot.state]
+            slot.refs = 0
+            _wipe(slot)
+            holders[index] = primary_id
+            emptied[n_emptied] = slot_id
+            n_emptied += 1
+    return n_stored, n_woken, n_emptied
+
+
+@compiled
+def _acquire(records: Records, after: Any, ids: Ids, parents: Ids, woken: Ids) -> int:
+    n_woken = 0
+    for index in range(ids.size):
+        slot = records[ids[index]]
+        slot.refs += 1
+        if slot.state == State.INACTIVE:
+            _hold_parent(records, slot, parents[index])
+            slot.state = after[Operation.ACQUIRE, slot.state]
+            woken[n_woken] = ids[index]
+            n_woken += 1
+    return n_woken
+
+
+@compiled
+def _release(
+    records: Records, after: Any, ids: Ids, tick: int, resting: Ids, emptied: Ids
+) -> tuple[int, int]:
+    n_resting = n_emptied = 0
+    for slot_id in ids[::-1]:
+        while slot_id != NONE:
+            slot = records[slot_id]
+            if slot.refs == 0:
+                raise ValueError("KV-LIF-07: a slot without holders was released")
+            slot.refs -= 1
+            if slot.refs > 0:
+                break
+            if slot.state == State.ACTIVE:
+                resting[n_resting] = slot_id
+                n_resting += 1
+            else:
+                emptied[n_emptied] = slot_id
+                n_emptied += 1
+                _wipe(slot)
+            slot.state = after[Operation.RELEASE, slot.state]
+            slot.returned = tick
+            tick += 1
+            # Up to the parent (or primary) that this slot held.
+            slot_id = slot.holds
+            slot.holds = NONE
+    return n_resting, n_emptied
+
+
+@compiled
+def _clear(records: Records, after: Any, ids: Ids) -> None:
+    for slot_id in ids:
+        slot = records[slot_id]
+        slot.state = after[Operation.CLEAR, slot.state]
+        _wipe(slot)

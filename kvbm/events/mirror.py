@@ -1,0 +1,63 @@
+"""A mirror: the registry of another process, rebuilt from its events.
+
+What this is
+    The reader's half of the event protocol: what a router keeps about each worker.
+
+Interface, as rules of use
+    * apply() takes batches and gaps in the order read, repeats included.
+    * After a Gap, or a batch that is too new, `synced` is False and apply() raises nothing:
+      take the pool's snapshot() and call reset(snapshot).
+
+Clauses: KV-EVT-01, KV-EVT-03, KV-EVT-05
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kvbm.blocks.keys import SequenceHash
+from kvbm.events.batch import EventBatch, Gap
+from kvbm.pool.changes import ChangeKind
+from kvbm.pool.snapshot import Snapshot
+
+
+class Mirror:
+    """The set of (tier, sequence hash) that the batches so far add up to."""
+
+    def __init__(self) -> None:
+        self.stored: set[tuple[str, SequenceHash]] = set()
+        self.next_number = 0
+        self.synced = True
+
+    def reset(self, snapshot: Snapshot) -> None:
+        """Start over from a snapshot. O(stored)."""
+        self.stored = set(snapshot.stored)
+        self.next_number = snapshot.next_number
+        self.synced = True
+
+    def apply(self, item: EventBatch | Gap) -> None:
+        """Take in one item. One that was seen already changes nothing. O(blocks)."""
+        if isinstance(item, Gap):
+            self.synced = self.synced and item.last < self.next_number
+            return
+        if item.number < self.next_number:
+            return
+        if item.number > self.next_number:
+            self.synced = False
+        if not self.synced:
+            return
+        self.next_number += 1
+        change = item.change
+        keys = {(change.tier, block.sequence_hash) for block in change.blocks}
+        if change.kind is ChangeKind.STORED:
+            self.stored |= keys
+        else:
+            self.stored -= keys
+
+
+def fold(items: Iterable[EventBatch | Gap]) -> set[tuple[str, SequenceHash]]:
+    """Add up batches from the first on. Clauses: KV-EVT-01"""
+    mirror = Mirror()
+    for item in items:
+        mirror.apply(item)
+    return mirror.stored

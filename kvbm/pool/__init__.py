@@ -1,0 +1,22 @@
+"""Pools: who has which slot, which hash is where, and who goes first when it gets tight."""
+
+from kvbm.pool.changes import Change, ChangedBlock, ChangeKind, ChangeSink
+from kvbm.pool.policies import POLICIES, EvictionPolicy, make_policy
+from kvbm.pool.pool import BlockPool, EvictionMode
+from kvbm.pool.snapshot import BlockPoolStatus, PoolStatistics, ResetBlocksResponse, Snapshot
+
+__all__ = [
+    "POLICIES",
+    "BlockPool",
+    "BlockPoolStatus",
+    "Change",
+    "ChangeKind",
+    "ChangeSink",
+    "ChangedBlock",
+    "EvictionMode",
+    "EvictionPolicy",
+    "PoolStatistics",
+    "ResetBlocksResponse",
+    "Snapshot",
+    "make_policy",
+]

@@ -1,0 +1,264 @@
+"""The heart of a pool: slots, registry and policy, moved together.
+
+What this is
+    One thread's block pool, in terms of slot ids. It keeps one promise: after each
+    call every slot is in exactly one place. *Empty* slots are in a queue, *inactive*
+    ones in the policy, registered ones in the registry; *owned* and *active* ones are
+    in nobody's list but their holders'.
+
+Interface, as rules of use
+    * allocate() → stage() → register() → release() is one block's life; match() and
+      release() the life of a hit.
+    * Whoever is given slot ids holds them, once each, until release().
+    * There is no lock, no handle and no event here: `BlockPool` adds those, and a
+      simulator can do without.
+
+Clauses: KV-CAP-02, KV-CAP-03, KV-CAP-05, KV-CAP-06, KV-EVC-03, KV-EVC-05, KV-REG-01
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from kvbm.blocks.keys import SequenceHash
+from kvbm.blocks.lifecycle import State
+from kvbm.blocks.slots import NONE, Ids, Keys, Slots
+from kvbm.errors import BrokenPolicy
+from kvbm.pool.policies.base import EvictionPolicy, SlotView
+from kvbm.pool.registry import Registry
+from kvbm.pool.rings import Rings
+
+Names: TypeAlias = Keys | list[SequenceHash]
+"""Whole sequence hashes: keys, or a list where they are longer than that."""
+
+_NO_KEYS = np.empty(0, np.uint64)
+_NO_IDS = np.empty(0, np.int64)
+
+
+@dataclass(slots=True)
+class Allocation:
+    """Slots that one call took, the empty ones first, and the keys that had to go."""
+
+    ids: Ids
+    evicted: Names  # in order of eviction
+
+
+@dataclass(slots=True)
+class Publication:
+    """What one call registered."""
+
+    holders: Ids  # one per input, in order: the slot that now answers for it
+    stored: Ids  # the slots whose key was new
+
+
+class PoolCore:
+    """`total` slots under `policy`. Deterministic: same calls, same answers. KV-EVC-08"""
+
+    def __init__(self, total: int, policy: EvictionPolicy, *, allow_duplicates: bool) -> None:
+        self.slots = Slots(total)
+        self.registry = Registry(total)
+        self.policy = policy
+        self.allow_duplicates = allow_duplicates
+        self.on_evict: Callable[[Ids], None] | None = None  # sees victims before they go
+        self._empty = Rings(total)
+        self._empty.push(np.arange(total, dtype=np.int64))
+        policy.bind(SlotView.of(self.slots))
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @property
+    def empty(self) -> int:
+        """Slots without content. O(1)."""
+        return len(self._empty)
+
+    @property
+    def inactive(self) -> int:
+        """Registered slots that nobody holds. O(1)."""
+        return len(self.policy)
+
+    @property
+    def available(self) -> int:
+        """What a maximal allocate() would give now. O(1). Clauses: KV-CAP-05"""
+        return self.empty + self.inactive
+
+    def keys(self, ids: Ids) -> Keys:
+        """Read the keys of slots."""
+        keys: Keys = self.slots.records["key"][ids]
+        return keys
+
+    def names(self, ids: Ids) -> Names:
+        """Read the whole hashes of slots: their keys, where those are all of it."""
+        if not self.slots.names:
+            return self.keys(ids)
+        return [self.slots.name_of(slot) for slot in ids.tolist()]
+
+    def allocate(self, count: int) -> Allocation | None:
+        """Take `count` slots for one writer: the longest empty first, then by eviction.
+
+        Returns
+        -------
+        Allocation or None
+            None if fewer are available; nothing has changed then.
+
+        Raises
+        ------
+        BrokenPolicy
+            The policy gave fewer victims than it holds. Nothing has changed.
+
+        Complexity
+        ----------
+        O(count), times the policy's cost of a victim.
+
+        Clauses: KV-CAP-06, KV-EVC-03, KV-EVC-05, KV-EVC-06
+        """
+        if count > self.available:
+            return None
+        ids = self._empty.pop(count)
+        evicted: Names = _NO_KEYS
+        if ids.size < count:
+            victims = self.policy.evict(count - ids.size)
+            if ids.size + victims.size != count:
+                self._put_back(ids, victims, count - ids.size)
+            if self.on_evict is not None:
+                self.on_evict(victims)
+            evicted = self.names(victims)
+            self.registry.erase(self.slots.records, victims)  # KV-EVC-03: before it is handed out
+            ids = np.concatenate([ids, victims]) if ids.size else victims
+        self.slots.allocate(ids)
+        return Allocation(ids, evicted)
+
+    def _put_back(self, ids: Ids, victims: Ids, wanted: int) -> None:
+        """Undo a failed allocation: the empty slots return to the front of their queue."""
+        behind = self._empty.pop(self.empty)
+        self._empty.push(ids)
+        self._empty.push(behind)
+        self.policy.insert(victims)
+        raise BrokenPolicy(self.policy, wanted, len(victims))
+
+    def stage(self, ids: Ids, keys: Keys, parent: int | None = None, position: int = 0) -> None:
+        """See Slots.stage."""
+        self.slots.stage(ids, keys, parent, position)
+
+    def register(self, ids: Ids, unmatched: Ids = _NO_IDS) -> Publication:
+        """Publish Complete blocks under their keys, in order; the caller's holds move along.
+
+        Parameters
+        ----------
+        ids : int64[blocks]
+            Complete, owned by the caller.
+        unmatched : int64
+            Indices into `ids` of blocks that must not be found: their key is taken by
+            a block with other content.
+
+        Complexity: O(blocks). Clauses: KV-REG-02, KV-REG-04
+        """
+        keys = self.keys(ids)
+        if unmatched.size:
+            primaries = np.full(ids.size, NONE, np.int64)
+            found = np.setdiff1d(np.arange(ids.size), unmatched)
+            primaries[found] = self.registry.insert(keys[found], ids[found])
+            answering = np.where(primaries == NONE, ids, primaries)
+        else:
+            primaries = answering = self.registry.insert(keys, ids)
+        parents = self.registry.find_parents(self.slots.records, answering)
+        result = self.slots.register(ids, primaries, parents, self.allow_duplicates)
+        if result.woken.size:
+            self.policy.take(result.woken)
+        if result.emptied.size:
+            self._empty.push(result.emptied)
+        self.policy.used(keys)
+        return Publication(result.holders, result.stored)
+
+    def match(self, keys: Keys) -> Ids:
+        """Hold the longest registered prefix of `keys`. O(hits). Clauses: KV-REG-01, KV-LIF-05"""
+        ids = self.registry.find_prefix(keys)
+        self.hold(ids, keys[: len(ids)])
+        return ids
+
+    def hold(self, ids: Ids, keys: Keys) -> None:
+        """Hold slots that were found under `keys`, and count that as a use of each."""
+        self.acquire(ids)
+        self.policy.used(keys)
+
+    def acquire(self, ids: Ids) -> None:
+        """Add one holder to each registered slot. O(slots). Clauses: KV-LIF-05"""
+        woken = self.slots.acquire(ids, self.registry.find_parents(self.slots.records, ids))
+        if woken.size:
+            self.policy.take(woken)
+
+    def release(self, ids: Ids) -> None:
+        """Remove one holder from each slot, last first. O(slots). Clauses: KV-LIF-06"""
+        resting, emptied = self.slots.release(ids)
+        if resting.size:
+            self.policy.insert(resting)
+        if emptied.size:
+            self._empty.push(emptied)
+
+    def touch(self, ids: Ids) -> None:
+        """Make the inactive ones of `ids` the most recently returned, in this order."""
+        resting = self._inactive(ids)
+        self.policy.take(resting)
+        self.slots.touch(resting)
+        self.policy.insert(resting)
+
+    def clear(self, ids: Ids) -> Names:
+        """Empty inactive slots and forget their hashes, which are returned. O(slots)."""
+        self.policy.take(ids)
+        return self._emptied(ids)
+
+    def evict(self, count: int) -> Names:
+        """Empty the first min(count, inactive) victims; return their hashes, in order."""
+        return self._emptied(self.policy.evict(count))
+
+    def grow(self, more: int) -> None:
+        """Add `more` slots to the end of the empty queue. O(slots)."""
+        ids = self.slots.grow(more)
+        self.registry.grow(len(self.slots))
+        self._empty.grow(len(self.slots))
+        self._empty.push(ids)
+        self.policy.bind(SlotView.of(self.slots))
+
+    def counts(self) -> dict[State, int]:
+        """Count the slots in each state. O(slots)."""
+        counted = np.bincount(self.slots.records["state"], minlength=len(State)).tolist()
+        return dict(zip(State, counted, strict=True))
+
+    def _inactive(self, ids: Ids) -> Ids:
+        """Keep those of `ids` that nobody holds, each once."""
+        ids = ids[self.slots.records["state"][ids] == State.INACTIVE]
+        _, first = np.unique(ids, return_index=True)
+        return ids[np.sort(first)]
+
+    def _emptied(self, ids: Ids) -> Names:
+        names = self.names(ids)
+        self.registry.erase(self.slots.records, ids)
+        self.slots.clear(ids)
+        self._empty.push(ids)
+        return names
+
+    def _check(self) -> None:
+        """Assert every invariant that needs more than one part; on failure, show all of it."""
+        for part in (self.slots, self.registry, self._empty, self.policy):
+            check = getattr(part, "_check", None)  # a policy of the user's may have none
+            if check is not None:
+                check()
+        states = self.slots.records["state"]
+        empty, inactive = self._empty.order(), self.policy.order()
+        assert sorted(empty) == np.flatnonzero(states == State.EMPTY).tolist(), (
+            f"KV-CAP-02: empty slots {sorted(empty)}\n{self.slots}"
+        )
+        assert sorted(inactive) == np.flatnonzero(states == State.INACTIVE).tolist(), (
+            f"KV-CAP-02: inactive slots {sorted(inactive)}\n{self.slots}"
+        )
+        registered = np.isin(states, (State.ACTIVE, State.INACTIVE))
+        primaries = np.flatnonzero(registered)
+        keys = self.keys(primaries).tolist()
+        assert self.registry.entries() == dict(zip(keys, primaries.tolist(), strict=True)), (
+            f"KV-REG-05: registry {self.registry.entries()}\n{self.slots}"
+        )
+        assert len(set(keys)) == len(keys), f"KV-REG-04: two primaries for one key\n{self.slots}"

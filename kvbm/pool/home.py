@@ -1,0 +1,262 @@
+"""The inside of a pool: one lock, one return queue, and what handles ask of it.
+
+What this is
+    `BlockPool` is the face; this is the room behind it. Every public call is one *turn*:
+    take the lock, let the dropped blocks in, work, check, let go of the lock, deliver events.
+
+Interface, as rules of use
+    * `with self._turn as core:` around everything that reads or changes slots.
+    * A turn inside a turn of the same thread (a policy that calls the pool) is refused.
+    * give_back() is the only thing that finalisers do. It appends to a deque, which is
+      atomic, so it can run at any time, in any thread, inside any call, and the next
+      turn sees what was dropped before it.
+
+Clauses: KV-LIF-06, KV-CON-03, KV-SHD-01, KV-OWN-04
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from kvbm.blocks.block_list import BlockList, claim_all, unclaim_all
+from kvbm.blocks.handles import Block, ImmutableBlock, WeakBlock
+from kvbm.blocks.keys import Hashes, SequenceHash, fold, to_keys
+from kvbm.blocks.lifecycle import Operation
+from kvbm.blocks.slots import Ids, Slots
+from kvbm.errors import (
+    InvalidConfig,
+    NotOwnerError,
+    ProgressEngineShutdown,
+    ReentrantCall,
+)
+from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
+from kvbm.pool.changes import Change, ChangedBlock, ChangeKind, ChangeSink
+from kvbm.pool.core import Names, PoolCore
+
+_CHECK: Final = os.environ.get("KVBM_CHECK", "0") not in ("", "0")
+"""Whether every turn ends with `_check()`."""
+
+
+class PoolHome:
+    """What `BlockPool` is built on. See the module's rules of use."""
+
+    def __init__(
+        self,
+        core: PoolCore,
+        *,
+        page_size: int,
+        scheme: str,
+        hash_bits: int,
+        tier: str,
+        events: ChangeSink | None,
+    ) -> None:
+        self._core = core
+        self._page_size = page_size
+        self._scheme = scheme
+        self._hash_bits = hash_bits
+        self._tier = tier
+        self._events = events
+        self._closed = False
+        self._returns: deque[Ids | list[int]] = deque()
+        self._wakers: list[Callable[[], None]] = []  # who waits for returned blocks
+        self._lock = threading.Lock()
+        self._turn_of: int | None = None  # thread that has the lock
+        self._turn = _Turn(self)
+
+    # ── turns ─────────────────────────────────────────────────────────────────────────
+
+    def _let_in(self) -> None:
+        """Release what was dropped, in the order in which it was."""
+        batches = [self._returns.popleft() for _ in range(len(self._returns))]
+        # release() walks its batch backwards, so the batches go in backwards too.
+        ids = batches[0] if len(batches) == 1 else np.concatenate(batches[::-1])
+        self._core.release(np.asarray(ids, np.int64))
+
+    # ── what handles ask ──────────────────────────────────────────────────────────────
+
+    @property
+    def slots(self) -> Slots:
+        """The slots of the pool. For handles: clients ask the pool."""
+        return self._core.slots
+
+    @property
+    def page_size(self) -> int:
+        """Tokens in a block."""
+        return self._page_size
+
+    @property
+    def scheme(self) -> str:
+        """Name of the hash scheme of the blocks that are filled here."""
+        return self._scheme
+
+    def give_back(self, ids: Ids | list[int]) -> None:
+        """Queue the end of one hold on each slot; last first. Never waits, never raises."""
+        if self._closed:
+            return
+        self._returns.append(ids)
+        for wake in tuple(self._wakers):
+            wake()
+
+    def begin(self, slot: int, salt: SaltHash | int | None) -> None:
+        """Start to collect tokens in an owned slot."""
+        tokens = PartialTokenBlock(self._page_size, salt, scheme=self._scheme)
+        with self._turn as core:
+            core.slots.begin(slot, tokens)
+
+    def fill(self, slot: int, operation: Operation, block: TokenBlock) -> None:
+        """Fix the content of an owned slot."""
+        key = fold(block.sequence_hash, self._hash_bits)
+        parent = block.parent_sequence_hash
+        parent_key = None if parent is None else fold(parent, self._hash_bits)
+        with self._turn as core:
+            core.slots.fill(slot, operation, key, parent_key, block)
+            self._note_names([slot], [block.sequence_hash], parent)
+
+    def stage(self, ids: Ids, hashes: Hashes, parent: SequenceHash | None, position: int) -> None:
+        """Name what the owner has written into slots."""
+        keys = to_keys(hashes, self._hash_bits)
+        parent_key = None if parent is None else fold(parent, self._hash_bits)
+        with self._turn as core:
+            core.slots.stage(ids, keys, parent_key, position)
+            if self._hash_bits > 64:
+                self._note_names(ids.tolist(), hashes, parent)
+
+    def clear_block(self, slot: int) -> None:
+        """Throw the content of an owned slot away."""
+        with self._turn as core:
+            core.slots.reset(slot)
+
+    def set_priority(self, ids: Ids | list[int], priority: int) -> None:
+        """Set the priority of held slots."""
+        if not isinstance(priority, int) or not 0 <= priority < 1 << 32:
+            raise InvalidConfig("priority", priority, "must be an integer in 0 … 4294967295")
+        with self._turn as core:
+            core.slots.records["priority"][ids] = priority
+
+    def hold_again(self, slot: int) -> ImmutableBlock:
+        """Make one more handle on a registered slot that is held."""
+        with self._turn as core:
+            core.acquire(np.array([slot]))
+        return ImmutableBlock(self, slot)
+
+    def upgrade(self, weak: WeakBlock) -> ImmutableBlock | None:
+        """Find the block of a weak handle: its own slot while that is held, else by hash."""
+        name = weak.sequence_hash()
+        with self._turn as core:
+            record = core.slots.records[weak.slot]
+            live = record["generation"] == weak.generation and record["refs"] > 0
+            if live:
+                ids = np.array([weak.slot])
+            else:
+                ids = self._named(
+                    [name], core.registry.find_prefix(to_keys([name], self._hash_bits))
+                )
+            core.acquire(ids)
+        return ImmutableBlock(self, int(ids[0])) if len(ids) else None
+
+    # ── names, events, ownership ──────────────────────────────────────────────────────
+
+    def _note_names(
+        self,
+        ids: Sequence[int],
+        hashes: Hashes,
+        parent: SequenceHash | None,
+    ) -> None:
+        """Keep hashes that are longer than a key beside their slots."""
+        if self._hash_bits > 64:
+            for slot, name in zip(ids, hashes, strict=True):
+                self._core.slots.names[slot] = (name, parent)
+                parent = name
+
+    def _named(self, hashes: Hashes, ids: Ids) -> Ids:
+        """Keep the slots that are really those of `hashes`, up to the first that is not."""
+        if self._hash_bits > 64:
+            for index, slot in enumerate(ids.tolist()):
+                if self._core.slots.name_of(slot) != hashes[index]:
+                    return ids[:index]
+        return ids
+
+    def _tell_stored(self, ids: Ids) -> None:
+        if self._events is None or not len(ids):
+            return
+        slots = self._core.slots
+        blocks = []
+        for slot in ids.tolist():
+            content = slots.contents.get(slot)
+            blocks.append(
+                ChangedBlock(
+                    slots.name_of(slot),
+                    slots.parent_name_of(slot),
+                    int(slots.records["position"][slot]),
+                    content.tokens if isinstance(content, TokenBlock) else None,
+                )
+            )
+        self._tell(ChangeKind.STORED, blocks)
+
+    def _tell_removed(self, names: Names) -> None:
+        if self._events is not None and len(names):
+            each = names.tolist() if isinstance(names, np.ndarray) else names
+            self._tell(ChangeKind.REMOVED, [ChangedBlock(name) for name in each])
+
+    def _tell(self, kind: ChangeKind, blocks: list[ChangedBlock]) -> None:
+        assert self._events is not None, "called without an audience"
+        self._events.append(Change(kind, self._tier, self._scheme, self._page_size, tuple(blocks)))
+
+    def _claim(self, blocks: BlockList[Any] | Sequence[Block]) -> tuple[Ids, Callable[[], None]]:
+        """End the holds of `blocks` for a call to take over; also give what undoes that."""
+        if isinstance(blocks, BlockList):
+            if blocks._pool is not self:
+                raise NotOwnerError(repr(blocks))
+            return blocks._claim(), blocks._unclaim
+        handles = list(blocks)
+        for handle in handles:
+            if handle._pool is not self:
+                raise NotOwnerError(repr(handle))
+        return claim_all(handles), lambda: unclaim_all(handles)
+
+
+class _Turn:
+    """One call's time with the pool. Not a generator: entering one costs half as much."""
+
+    __slots__ = ("_home",)
+
+    def __init__(self, home: PoolHome) -> None:
+        self._home = home
+
+    def __enter__(self) -> PoolCore:
+        home = self._home
+        me = threading.get_ident()
+        if home._turn_of == me:
+            raise ReentrantCall
+        home._lock.acquire()
+        home._turn_of = me
+        if home._closed:
+            home._turn_of = None
+            home._lock.release()
+            raise ProgressEngineShutdown
+        if home._returns:
+            home._let_in()
+        return home._core
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        home = self._home
+        try:
+            if _CHECK:
+                home._core._check()
+        finally:
+            home._turn_of = None
+            home._lock.release()
+        if home._events is not None:
+            home._events.deliver()

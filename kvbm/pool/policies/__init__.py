@@ -1,0 +1,18 @@
+"""Eviction policies: the protocol, those that come with kvbm, and their names."""
+
+from kvbm.pool.policies.base import EvictionPolicy, SlotView
+from kvbm.pool.policies.lineage import LineagePolicy
+from kvbm.pool.policies.names import POLICIES, make_policy
+from kvbm.pool.policies.queued import FifoPolicy, LruPolicy, MultiLruPolicy, PriorityPolicy
+
+__all__ = [
+    "POLICIES",
+    "EvictionPolicy",
+    "FifoPolicy",
+    "LineagePolicy",
+    "LruPolicy",
+    "MultiLruPolicy",
+    "PriorityPolicy",
+    "SlotView",
+    "make_policy",
+]
