@@ -40,6 +40,7 @@ from kvbm.identity.tokens import (
     TokensLike,
     as_tokens,
     checked_block_size,
+    checked_token,
     owned_tokens,
 )
 
@@ -131,8 +132,12 @@ class TokenBlockSequence:
         ----------
         O(block_size) where it completes a block, else O(1).
         """
-        completed = self.extend((token,))
-        return completed.start if completed else None
+        checked = checked_token(token)
+        if (len(self) + 1) % self.block_size:  # it completes no block, so nothing is hashed
+            self._tokens.append(checked)
+            return None
+        self.extend((checked,))
+        return len(self._sequence_hashes) - 1
 
     def extend(self, tokens: TokensLike, *, runs: Iterable[MultimodalRun] = ()) -> range | None:
         """Add tokens.

@@ -40,6 +40,7 @@ from kvbm.identity.tokens import (
     TokensLike,
     as_tokens,
     checked_block_size,
+    checked_token,
     owned_tokens,
 )
 
@@ -50,7 +51,10 @@ Key: TypeAlias = int | bytes
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenBlock:
-    """A full block of tokens and its names. Safe to keep: it never changes."""
+    """A full block of tokens and its names, as `commit` and `TokenBlockSequence` make it.
+
+    Safe to keep: it never changes.
+    """
 
     tokens: TokenArray
     """uint32[block_size], the block's own copy, read-only."""
@@ -75,11 +79,6 @@ class TokenBlock:
 
     scheme: str = "dynamo"
     """Name of the hash scheme. Hashes of two schemes cannot be compared."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", owned_tokens(self.tokens))
-        if len(self) != self.block_size:
-            raise TokenBlockIncomplete(len(self), self.block_size)
 
     def __len__(self) -> int:
         return self.tokens.size
@@ -196,10 +195,10 @@ class PartialTokenBlock:
         ----------
         O(1).
         """
-        checked = as_tokens((token,))
+        checked = checked_token(token)
         if not self.remaining:
             raise TokenBlockFull(self.block_size)
-        self._tokens.append(int(checked[0]))
+        self._tokens.append(checked)
 
     def add_tokens(self, tokens: TokensLike) -> TokenArray:
         """Add the tokens that fit.

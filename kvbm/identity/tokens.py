@@ -120,9 +120,17 @@ def as_tokens(tokens: TokensLike) -> TokenArray:
     return read_only
 
 
-def owned_tokens(tokens: TokensLike) -> TokenArray:
-    """Copy `tokens` into a read-only array that nobody else can change or keeps alive."""
-    return np.frombuffer(as_tokens(tokens).tobytes(), dtype=np.uint32)
+def owned_tokens(tokens: TokenArray | array[int]) -> TokenArray:
+    """Copy 32-bit tokens into a read-only array of their own, which nobody can change."""
+    return np.frombuffer(tokens.tobytes(), dtype=np.uint32)
+
+
+def checked_token(token: object, index: int = 0) -> int:
+    """Give one token as an int, or raise `InvalidToken`. O(1)."""
+    number = exact_integer(token)
+    if number is None or not 0 <= number <= LARGEST_TOKEN:
+        raise InvalidToken(index, token)
+    return number
 
 
 def exact_integer(value: Any) -> int | None:
@@ -150,8 +158,7 @@ def _from_array(values: NDArray[Any]) -> TokenArray:
         return _from_sequence(values.tolist())
     outside = np.flatnonzero((values < 0) | (values > LARGEST_TOKEN))
     if outside.size:
-        index = int(outside[0])
-        raise InvalidToken(index, values[index].item())
+        raise InvalidToken(int(outside[0]), values[outside[0]].item())
     return values.astype(np.uint32)
 
 
@@ -160,11 +167,8 @@ def _from_sequence(tokens: Sequence[int]) -> TokenArray:
         # Three times as fast as np.array, and it refuses what does not fit.
         values = np.asarray(array("I", tokens), dtype=np.uint32)
     except (TypeError, OverflowError):
-        suspects: Iterable[int] = range(len(tokens))
-    else:
-        suspects = np.flatnonzero(values <= 1).tolist()  # True and False have become 1 and 0
-    for index in suspects:
-        token = exact_integer(tokens[index])
-        if token is None or not 0 <= token <= LARGEST_TOKEN:
-            raise InvalidToken(index, tokens[index])
+        checked = [checked_token(token, index) for index, token in enumerate(tokens)]
+        return np.array(checked, dtype=np.uint32)
+    for index in np.flatnonzero(values <= 1).tolist():  # True and False have become 1 and 0
+        checked_token(tokens[index], index)
     return values
