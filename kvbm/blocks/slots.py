@@ -7,10 +7,10 @@ What this is
     and a duplicate holds its primary, through the link `holds`.
 
 Interface, as rules of use
-    * allocate() → stage() → register() → release() is the path of one block.
-    * acquire() adds a holder, release() removes one, last slot of the batch first.
+    * allocate() → stage() → Registry.publish() → release() is the path of one block.
+    * release() removes one holder of each slot, last slot of the batch first.
     * A batch is an int64 array of slot ids. Nothing here knows which slots are empty
-      or which hash is registered: the pool tells, and acts on what is returned.
+      or which hash is registered: the pool does, and acts on what is returned.
     * The numbers of `State` and `Operation` are frozen into compiled code: append to
       them, never renumber.
 
@@ -37,6 +37,9 @@ Keys: TypeAlias = NDArray[np.uint64]
 NONE: Final = -1
 """No slot."""
 
+NO_IDS: Final[Ids] = np.empty(0, np.int64)
+"""No slots."""
+
 SLOT: Final = np.dtype(
     [
         ("key", "u8"),  # sequence hash, valid from Complete on
@@ -57,15 +60,6 @@ SLOT: Final = np.dtype(
 
 Records: TypeAlias = NDArray[Any]
 """SLOT[slots]."""
-
-
-class Registered(NamedTuple):
-    """What `Slots.register` did: ids, in the order of the input where there is one per input."""
-
-    holders: Ids  # one per input: the slot that now answers for it
-    stored: Ids  # slots whose key is new in this pool
-    woken: Ids  # primaries that were inactive
-    emptied: Ids  # slots that were given up for their primary
 
 
 class Released(NamedTuple):
@@ -102,10 +96,6 @@ class Slots:
     def state(self, slot: int) -> State:
         """Tell the state of one slot. O(1)."""
         return State(self.records["state"][slot])
-
-    def first_not(self, state: State, ids: Ids) -> int:
-        """Find the first of `ids` that is in another state than `state`, or NONE. O(blocks)."""
-        return _first_not(self.records, state.value, ids)
 
     def allocate(self, ids: Ids) -> None:
         """Hand slots, empty or just evicted, to one writer: everything of the last tenant goes.
@@ -158,46 +148,8 @@ class Slots:
     def reset(self, slot: int) -> None:
         """Throw the content of an owned slot away. Raises BlockStateInvalid. KV-LIF-08"""
         state = after(Operation.RESET, self.state(slot))
-        ids = np.array([slot])
-        self.forget(ids)
-        _wipe(self.records[slot])
+        self.wipe(np.array([slot]))
         self.records["state"][slot] = state
-
-    def register(self, ids: Ids, primaries: Ids, parents: Ids, allow: bool) -> Registered:
-        """Publish Complete blocks, in order.
-
-        Parameters
-        ----------
-        ids : int64[blocks]
-        primaries : int64[blocks]
-            For each block the slot that answers for its key: itself if the key is new, NONE
-            if the block must stay unmatched.
-        parents : int64[blocks]
-            The slot registered under the parent's key of each *primary*, or NONE.
-        allow
-            Whether a second block of one key keeps its slot (duplicate) or gives it up.
-
-        Complexity: O(blocks). Clauses: KV-REG-02
-        """
-        lists = np.empty((4, ids.size), np.int64)  # rows as in Registered
-        stored, woken, emptied = _register(
-            self.records, AFTER, ids, primaries, parents, allow, lists
-        )
-        result = Registered(lists[0], lists[1, :stored], lists[2, :woken], lists[3, :emptied])
-        self.forget(result.emptied)
-        return result
-
-    def acquire(self, ids: Ids, parents: Ids) -> Ids:
-        """Add one holder to each registered slot; return those that were inactive.
-
-        A slot that wakes up holds its parent if that is active by then, so give parents
-        before children. `parents` is as in `register`.
-
-        Complexity: O(blocks). Clauses: KV-LIF-05
-        """
-        woken = np.empty_like(ids)
-        count = _acquire(self.records, AFTER, ids, parents, woken)
-        return woken[:count]
 
     def release(self, ids: Ids) -> Released:
         """Remove one holder from each slot, last of `ids` first.
@@ -209,6 +161,8 @@ class Slots:
         """
         rested, freed = _release(self.records, AFTER, ids, self.tick, self._resting, self._emptied)
         self.tick += rested + freed
+        if not freed:
+            return Released(self._resting[:rested].copy(), NO_IDS)
         result = Released(self._resting[:rested].copy(), self._emptied[:freed].copy())
         self.forget(result.emptied)
         return result
@@ -221,6 +175,11 @@ class Slots:
     def clear(self, ids: Ids) -> None:
         """Empty inactive slots. O(blocks). Clauses: KV-LIF-04"""
         _clear(self.records, AFTER, ids)
+        self.wipe(ids)
+
+    def wipe(self, ids: Ids) -> None:
+        """Forget what the slots held. O(blocks). Clauses: KV-LIF-04, KV-LIF-08"""
+        _wipe_all(self.records, ids)
         self.forget(ids)
 
     def name_of(self, slot: int) -> int | bytes:
@@ -280,14 +239,6 @@ def _empty_records(count: int) -> Records:
 
 
 @compiled
-def _first_not(records: Records, state: int, ids: Ids) -> int:
-    for slot_id in ids:
-        if records[slot_id].state != state:
-            return int(slot_id)
-    return NONE
-
-
-@compiled
 def _wipe(slot: Any) -> None:
     """Forget the last tenant. KV-LIF-04"""
     slot.key = 0
@@ -338,77 +289,6 @@ def _stage(
 
 
 @compiled
-def _hold_parent(records: Records, slot: Any, parent: int) -> None:
-    """Let a slot that is about to become active keep its parent active, if that still is.
-
-    About to: so a block that names itself as its parent does not hold itself for ever.
-    """
-    if parent != NONE and records[parent].state == State.ACTIVE:
-        records[parent].refs += 1
-        slot.holds = parent
-
-
-@compiled
-def _register(
-    records: Records,
-    after: Any,
-    ids: Ids,
-    primaries: Ids,
-    parents: Ids,
-    allow: bool,
-    lists: Ids,
-) -> tuple[int, int, int]:
-    holders, stored, woken, emptied = lists
-    n_stored = n_woken = n_emptied = 0
-    for index in range(ids.size):
-        slot_id = ids[index]
-        primary_id = primaries[index]
-        slot = records[slot_id]
-        holders[index] = slot_id
-        if primary_id == slot_id:
-            _hold_parent(records, slot, parents[index])
-            slot.state = after[Operation.REGISTER, slot.state]
-            stored[n_stored] = slot_id
-            n_stored += 1
-            continue
-        if primary_id == NONE:
-            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
-            continue
-        primary = records[primary_id]
-        primary.refs += 1
-        if primary.state == State.INACTIVE:
-            _hold_parent(records, primary, parents[index])
-            primary.state = after[Operation.ACQUIRE, primary.state]
-            woken[n_woken] = primary_id
-            n_woken += 1
-        if allow:
-            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
-            slot.holds = primary_id
-        else:
-            slot.state = after[Operation.REGISTER_REJECTED, slot.state]
-            slot.refs = 0
-            _wipe(slot)
-            holders[index] = primary_id
-            emptied[n_emptied] = slot_id
-            n_emptied += 1
-    return n_stored, n_woken, n_emptied
-
-
-@compiled
-def _acquire(records: Records, after: Any, ids: Ids, parents: Ids, woken: Ids) -> int:
-    n_woken = 0
-    for index in range(ids.size):
-        slot = records[ids[index]]
-        slot.refs += 1
-        if slot.state == State.INACTIVE:
-            _hold_parent(records, slot, parents[index])
-            slot.state = after[Operation.ACQUIRE, slot.state]
-            woken[n_woken] = ids[index]
-            n_woken += 1
-    return n_woken
-
-
-@compiled
 def _release(
     records: Records, after: Any, ids: Ids, tick: int, resting: Ids, emptied: Ids
 ) -> tuple[int, int]:
@@ -442,4 +322,9 @@ def _clear(records: Records, after: Any, ids: Ids) -> None:
     for slot_id in ids:
         slot = records[slot_id]
         slot.state = after[Operation.CLEAR, slot.state]
-        _wipe(slot)
+
+
+@compiled
+def _wipe_all(records: Records, ids: Ids) -> None:
+    for slot_id in ids:
+        _wipe(records[slot_id])

@@ -26,17 +26,16 @@ import numpy as np
 
 from kvbm.blocks.keys import SequenceHash
 from kvbm.blocks.lifecycle import State
-from kvbm.blocks.slots import NONE, Ids, Keys, Slots
+from kvbm.blocks.slots import NO_IDS, Ids, Keys, Slots
 from kvbm.errors import BrokenPolicy
 from kvbm.pool.policies.base import EvictionPolicy, SlotView
-from kvbm.pool.registry import Registry
+from kvbm.pool.registry import Published, Registry
 from kvbm.pool.rings import Rings
 
 Names: TypeAlias = Keys | list[SequenceHash]
 """Whole sequence hashes: keys, or a list where they are longer than that."""
 
 _NO_KEYS = np.empty(0, np.uint64)
-_NO_IDS = np.empty(0, np.int64)
 
 
 @dataclass(slots=True)
@@ -45,14 +44,6 @@ class Allocation:
 
     ids: Ids
     evicted: Names  # in order of eviction
-
-
-@dataclass(slots=True)
-class Publication:
-    """What one call registered."""
-
-    holders: Ids  # one per input, in order: the slot that now answers for it
-    stored: Ids  # the slots whose key was new
 
 
 class PoolCore:
@@ -144,50 +135,35 @@ class PoolCore:
         """See Slots.stage."""
         self.slots.stage(ids, keys, parent, position)
 
-    def register(self, ids: Ids, unmatched: Ids = _NO_IDS) -> Publication:
+    def register(self, ids: Ids, unmatched: Ids = NO_IDS) -> Published:
         """Publish Complete blocks under their keys, in order; the caller's holds move along.
 
-        Parameters
-        ----------
-        ids : int64[blocks]
-            Complete, owned by the caller.
-        unmatched : int64
-            Indices into `ids` of blocks that must not be found: their key is taken by
-            a block with other content.
-
-        Complexity: O(blocks). Clauses: KV-REG-02, KV-REG-04
+        See Registry.publish. O(blocks). Clauses: KV-REG-02, KV-REG-04
         """
-        keys = self.keys(ids)
-        if unmatched.size:
-            primaries = np.full(ids.size, NONE, np.int64)
-            found = np.setdiff1d(np.arange(ids.size), unmatched)
-            primaries[found] = self.registry.insert(keys[found], ids[found])
-            answering = np.where(primaries == NONE, ids, primaries)
-        else:
-            primaries = answering = self.registry.insert(keys, ids)
-        parents = self.registry.find_parents(self.slots.records, answering)
-        result = self.slots.register(ids, primaries, parents, self.allow_duplicates)
-        if result.woken.size:
-            self.policy.take(result.woken)
-        if result.emptied.size:
-            self._empty.push(result.emptied)
-        self.policy.used(keys)
-        return Publication(result.holders, result.stored)
+        done = self.registry.publish(self.slots.records, ids, self.allow_duplicates, unmatched)
+        if done.woken.size:
+            self.policy.take(done.woken)
+        if done.emptied.size:
+            self.slots.wipe(done.emptied)
+            self._empty.push(done.emptied)
+        self.policy.used(done.holders)
+        return done
 
     def match(self, keys: Keys) -> Ids:
         """Hold the longest registered prefix of `keys`. O(hits). Clauses: KV-REG-01, KV-LIF-05"""
         ids = self.registry.find_prefix(keys)
-        self.hold(ids, keys[: len(ids)])
+        self.hold(ids)
         return ids
 
-    def hold(self, ids: Ids, keys: Keys) -> None:
-        """Hold slots that were found under `keys`, and count that as a use of each."""
-        self.acquire(ids)
-        self.policy.used(keys)
+    def hold(self, ids: Ids) -> None:
+        """Hold slots that were found, and count that as a use of each. O(slots)."""
+        if ids.size:
+            self.acquire(ids)
+            self.policy.used(ids)
 
     def acquire(self, ids: Ids) -> None:
         """Add one holder to each registered slot. O(slots). Clauses: KV-LIF-05"""
-        woken = self.slots.acquire(ids, self.registry.find_parents(self.slots.records, ids))
+        woken = self.registry.hold(self.slots.records, ids)
         if woken.size:
             self.policy.take(woken)
 

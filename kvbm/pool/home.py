@@ -74,9 +74,12 @@ class PoolHome:
 
     def _let_in(self) -> None:
         """Release what was dropped, in the order in which it was."""
-        batches = [self._returns.popleft() for _ in range(len(self._returns))]
-        # release() walks its batch backwards, so the batches go in backwards too.
-        ids = batches[0] if len(batches) == 1 else np.concatenate(batches[::-1])
+        returns = self._returns
+        ids = returns.popleft()
+        if returns:
+            batches = [ids, *(returns.popleft() for _ in range(len(returns)))]
+            # release() walks its batch backwards, so the batches go in backwards too.
+            ids = np.concatenate(batches[::-1])
         self._core.release(np.asarray(ids, np.int64))
 
     # ── what handles ask ──────────────────────────────────────────────────────────────
@@ -98,7 +101,7 @@ class PoolHome:
 
     def give_back(self, ids: Ids | list[int]) -> None:
         """Queue the end of one hold on each slot; last first. Never waits, never raises."""
-        if self._closed:
+        if self._closed or not len(ids):
             return
         self._returns.append(ids)
         for wake in tuple(self._wakers):
@@ -177,7 +180,7 @@ class PoolHome:
 
     def _named(self, hashes: Hashes, ids: Ids) -> Ids:
         """Keep the slots that are really those of `hashes`, up to the first that is not."""
-        if self._hash_bits > 64:
+        if self._core.slots.names:
             for index, slot in enumerate(ids.tolist()):
                 if self._core.slots.name_of(slot) != hashes[index]:
                     return ids[:index]

@@ -32,9 +32,8 @@ from kvbm.blocks.block_list import BlockList
 from kvbm.blocks.handles import Block, CompleteBlock, ImmutableBlock, MutableBlock
 from kvbm.blocks.keys import Hashes, SequenceHash, to_keys
 from kvbm.blocks.lifecycle import State
-from kvbm.blocks.slots import NONE, Ids, Keys
+from kvbm.blocks.slots import NO_IDS, NONE, Ids
 from kvbm.errors import (
-    BlockNotComplete,
     BlockNotFound,
     InvalidConfig,
     NoBlocksToRegister,
@@ -266,9 +265,6 @@ class BlockPool(PoolHome):
         ids, give_back = self._claim(blocks)
         try:
             with self._turn as core:
-                wrong = core.slots.first_not(State.COMPLETE, ids)
-                if wrong != NONE:
-                    raise BlockNotComplete(wrong, core.slots.state(wrong).block_state)
                 collisions = self._find_collisions(ids)
                 done = core.register(ids, collisions)
                 self._registered += len(done.stored)
@@ -302,7 +298,7 @@ class BlockPool(PoolHome):
         keys = to_keys(sequence_hashes, self._hash_bits)
         with self._turn as core:
             ids = self._named(sequence_hashes, core.registry.find_prefix(keys))
-            return self._hit(core, ids, keys)
+            return self._hit(core, ids, len(keys))
 
     def match_token_blocks(self, token_blocks: Sequence[TokenBlock]) -> BlockList[ImmutableBlock]:
         """Hold the longest registered prefix of `token_blocks`, tokens compared.
@@ -319,7 +315,7 @@ class BlockPool(PoolHome):
                     self._collisions += 1
                     ids = ids[:index]
                     break
-            return self._hit(core, ids, keys)
+            return self._hit(core, ids, len(keys))
 
     def scan_matches(self, sequence_hashes: Hashes) -> dict[SequenceHash, ImmutableBlock]:
         """Hold every registered block of `sequence_hashes`, wherever it is in the list.
@@ -337,7 +333,7 @@ class BlockPool(PoolHome):
                 for index in found.tolist()
                 if len(self._named([sequence_hashes[index]], slots[[index]]))
             ]
-            core.hold(slots[really], keys[really])
+            core.hold(slots[really])
         return {sequence_hashes[index]: ImmutableBlock(self, int(slots[index])) for index in really}
 
     def touch_blocks(self, sequence_hashes: Hashes) -> None:
@@ -460,7 +456,7 @@ class BlockPool(PoolHome):
             raise InvalidConfig("count", count, "must be a number of blocks, 0 or more")
         with self._turn as core:
             core.grow(count)
-        self.give_back([])  # who waits for blocks may have them now
+        self._waiting.wake()
 
     # ── waiting and closing ───────────────────────────────────────────────────────────
 
@@ -517,9 +513,9 @@ class BlockPool(PoolHome):
 
     # ── inside ────────────────────────────────────────────────────────────────────────
 
-    def _hit(self, core: PoolCore, ids: Ids, keys: Keys) -> BlockList[ImmutableBlock]:
-        core.hold(ids, keys[: len(ids)])
-        self._requested += len(keys)
+    def _hit(self, core: PoolCore, ids: Ids, requested: int) -> BlockList[ImmutableBlock]:
+        core.hold(ids)
+        self._requested += requested
         self._matched += len(ids)
         return BlockList(self, ids, ImmutableBlock)
 
@@ -532,20 +528,19 @@ class BlockPool(PoolHome):
     def _find_collisions(self, ids: Ids) -> Ids:
         """Find blocks whose key is that of another block with other content. KV-IDN-06"""
         if not self._verify_tokens and self._hash_bits == 64:
-            return np.empty(0, np.int64)
+            return NO_IDS
         slots, keys = self._core.slots, self._core.keys(ids)
         first: dict[int, int] = {}
         collisions = []
-        for index, (slot, key, known) in enumerate(
-            zip(ids.tolist(), keys.tolist(), self._core.registry.find(keys).tolist(), strict=True)
-        ):
-            primary = first.setdefault(key, slot if known == NONE else known)
+        known = self._core.registry.find(keys)
+        for slot, key, registered in zip(ids.tolist(), keys.tolist(), known.tolist(), strict=True):
+            primary = first.setdefault(key, slot if registered == NONE else registered)
             content = slots.contents.get(slot)
             same = slots.name_of(primary) == slots.name_of(slot)
             if same and self._verify_tokens and isinstance(content, TokenBlock):
                 same = self._same_tokens(primary, content)
             if not same:
-                collisions.append(index)
+                collisions.append(slot)
         return np.array(collisions, np.int64)
 
     def _same_tokens(self, slot: int, block: TokenBlock) -> bool:

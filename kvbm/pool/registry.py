@@ -1,36 +1,50 @@
-"""Registry: which slot answers for a sequence hash.
+"""Registry: which slot answers for a sequence hash, and what that implies.
 
 What this is
-    A hash table from 64-bit keys to slot ids, at most half full, with linear probing.
+    The two steps that need the answer: to publish a block under its hash, and to hold a
+    published block, which also keeps its parent active.
+
+    A hash table from 64-bit keys to slot ids, a quarter full at most, linear probing.
     An entry that goes is filled by its successors at once (backward shift), so there
     are no tombstones and a look-up costs the same after a year of evictions.
 
 Interface, as rules of use
-    * One slot per key: insert() keeps the first and tells it.
+    * One slot per key: publish() keeps the first, hold() takes what find() gave.
     * find() answers for every key, find_prefix() stops at the first that is absent.
     * erase() wants slots that answer for their keys.
 
-Clauses: KV-REG-01, KV-REG-03, KV-REG-04
+Clauses: KV-REG-01, KV-REG-02, KV-REG-03, KV-REG-04, KV-LIF-05
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from kvbm.blocks.slots import NONE, Ids, Keys, Records
+from kvbm.blocks.lifecycle import AFTER, REFUSED, Operation, State
+from kvbm.blocks.slots import NO_IDS, NONE, Ids, Keys, Records
 from kvbm.compiled import compiled
+from kvbm.errors import BlockNotComplete
 
 _BUCKET: Final = np.dtype([("key", "u8"), ("slot", "i8")])
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, odd
+
+
+class Published(NamedTuple):
+    """What `Registry.publish` did: slot ids, in the order of the input."""
+
+    holders: Ids  # one per input: the slot that now answers for it
+    stored: Ids  # slots whose key was new
+    woken: Ids  # primaries that were inactive
+    emptied: Ids  # slots that were given up for their primary
 
 
 class Registry:
     """Room for `capacity` keys."""
 
     def __init__(self, capacity: int) -> None:
-        bits = max(3, (2 * capacity - 1).bit_length())
+        bits = max(3, (4 * capacity - 1).bit_length())
         self._buckets = np.zeros(1 << bits, _BUCKET)
         self._buckets["slot"] = NONE
         self._shift = np.uint64(64 - bits)
@@ -51,20 +65,47 @@ class Registry:
         hits = _find_prefix(self._buckets, self._shift, keys, slots)
         return slots[:hits]
 
-    def insert(self, keys: Keys, slots: Ids) -> Ids:
-        """Enter each slot under its key, unless the key is taken; return the slot that has it.
+    def publish(
+        self, records: Records, ids: Ids, allow: bool, unmatched: Ids = NO_IDS
+    ) -> Published:
+        """Publish Complete blocks under their keys, in order.
 
-        Complexity: O(keys). Clauses: KV-REG-02, KV-REG-04
+        Parameters
+        ----------
+        records
+            The slots.
+        ids : int64[blocks]
+            Complete, held once each by their owner, whose hold goes on.
+        allow
+            Whether a second block of one key keeps its slot, as a duplicate that holds its
+            primary, or gives it up for the primary.
+        unmatched
+            Slots among `ids` that must not be found: their key belongs to other content.
+
+        Raises
+        ------
+        BlockNotComplete
+            A slot is not Complete. Nothing has changed.
+
+        Complexity: O(blocks). Clauses: KV-REG-02, KV-REG-04
         """
-        primaries = np.empty(keys.size, np.int64)
-        self._length += _insert_all(self._buckets, self._shift, keys, slots, primaries)
-        return primaries
+        rows = np.empty((4, ids.size), np.int64)
+        stored, woken, emptied = _publish(
+            self._buckets, self._shift, records, AFTER, ids, allow, unmatched, rows
+        )
+        if stored < 0:
+            raise BlockNotComplete(woken, State(records["state"][woken]).block_state)
+        self._length += stored
+        return Published(rows[0], rows[1, :stored], rows[2, :woken], rows[3, :emptied])
 
-    def find_parents(self, records: Records, ids: Ids) -> Ids:
-        """Look up the parents of slots: their slots, or NONE where there is none. O(slots)."""
-        parents = np.empty(ids.size, np.int64)
-        _find_parents(self._buckets, self._shift, records, ids, parents)
-        return parents
+    def hold(self, records: Records, ids: Ids) -> Ids:
+        """Add one holder to each registered slot; return those that were inactive.
+
+        A slot that wakes up holds its parent if that is active by then, so give parents
+        before children. O(slots). Clauses: KV-LIF-05
+        """
+        woken = np.empty(ids.size, np.int64)
+        return woken[: _hold(self._buckets, self._shift, records, AFTER, ids, woken)]
 
     def erase(self, records: Records, ids: Ids) -> None:
         """Forget the keys of registered slots. O(slots). Clauses: KV-REG-03"""
@@ -73,9 +114,12 @@ class Registry:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` keys. O(capacity)."""
-        entries = self._buckets[self._buckets["slot"] != NONE]
+        entries = self.entries()
         self.__init__(capacity)  # type: ignore[misc]  # a new table, then the old entries
-        self.insert(entries["key"].copy(), entries["slot"].copy())
+        for key, slot in entries.items():
+            bucket = self._buckets[_bucket_of(self._buckets, self._shift, np.uint64(key))]
+            bucket["key"], bucket["slot"] = key, slot
+        self._length = len(entries)
 
     def entries(self) -> dict[int, int]:
         """List all (key, slot). O(capacity)."""
@@ -108,15 +152,6 @@ def _find_all(buckets: Any, shift: Any, keys: Keys, slots: Ids) -> None:
 
 
 @compiled
-def _find_parents(buckets: Any, shift: Any, records: Records, ids: Ids, parents: Ids) -> None:
-    for index in range(ids.size):
-        slot = records[ids[index]]
-        parents[index] = NONE
-        if slot.has_parent:
-            parents[index] = buckets[_bucket_of(buckets, shift, slot.parent_key)].slot
-
-
-@compiled
 def _find_prefix(buckets: Any, shift: Any, keys: Keys, slots: Ids) -> int:
     for index in range(keys.size):
         slots[index] = buckets[_bucket_of(buckets, shift, keys[index])].slot
@@ -126,16 +161,82 @@ def _find_prefix(buckets: Any, shift: Any, keys: Keys, slots: Ids) -> int:
 
 
 @compiled
-def _insert_all(buckets: Any, shift: Any, keys: Keys, slots: Ids, primaries: Ids) -> int:
-    added = 0
-    for index in range(keys.size):
-        bucket = buckets[_bucket_of(buckets, shift, keys[index])]
-        if bucket.slot == NONE:
-            bucket.key = keys[index]
-            bucket.slot = slots[index]
-            added += 1
-        primaries[index] = bucket.slot
-    return added
+def _hold_parent(buckets: Any, shift: Any, records: Records, slot: Any) -> None:
+    """Let a slot that is about to become active keep its parent active, if that still is.
+
+    About to: so a block that names itself as its parent does not hold itself for ever.
+    """
+    if slot.has_parent:
+        parent = buckets[_bucket_of(buckets, shift, slot.parent_key)].slot
+        if parent != NONE and records[parent].state == State.ACTIVE:
+            records[parent].refs += 1
+            slot.holds = parent
+
+
+@compiled
+def _hold(buckets: Any, shift: Any, records: Records, after: Any, ids: Ids, woken: Ids) -> int:
+    n_woken = 0
+    for slot_id in ids:
+        slot = records[slot_id]
+        slot.refs += 1
+        if slot.state == State.INACTIVE:
+            _hold_parent(buckets, shift, records, slot)
+            woken[n_woken] = slot_id
+            n_woken += 1
+        slot.state = after[Operation.ACQUIRE, slot.state]
+    return n_woken
+
+
+@compiled
+def _publish(
+    buckets: Any,
+    shift: Any,
+    records: Records,
+    after: Any,
+    ids: Ids,
+    allow: bool,
+    unmatched: Ids,
+    rows: Ids,
+) -> tuple[int, int, int]:
+    """Publish all and return counts of `rows`; or none, and return (-1, a wrong slot, 0)."""
+    for slot_id in ids:
+        if after[Operation.REGISTER, records[slot_id].state] == REFUSED:
+            return -1, slot_id, 0
+    holders, stored, woken, emptied = rows
+    n_stored = n_woken = n_emptied = 0
+    for index in range(ids.size):
+        slot_id = ids[index]
+        slot = records[slot_id]
+        holders[index] = slot_id
+        if slot_id in unmatched:
+            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
+            continue
+        bucket = buckets[_bucket_of(buckets, shift, slot.key)]
+        if bucket.slot == NONE:  # the hash is new
+            bucket.key = slot.key
+            bucket.slot = slot_id
+            _hold_parent(buckets, shift, records, slot)
+            slot.state = after[Operation.REGISTER, slot.state]
+            stored[n_stored] = slot_id
+            n_stored += 1
+            continue
+        primary = records[bucket.slot]
+        primary.refs += 1
+        if primary.state == State.INACTIVE:
+            _hold_parent(buckets, shift, records, primary)
+            woken[n_woken] = bucket.slot
+            n_woken += 1
+        primary.state = after[Operation.ACQUIRE, primary.state]
+        if allow:
+            slot.holds = bucket.slot
+            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
+        else:
+            holders[index] = bucket.slot
+            slot.refs = 0
+            slot.state = after[Operation.REGISTER_REJECTED, slot.state]
+            emptied[n_emptied] = slot_id
+            n_emptied += 1
+    return n_stored, n_woken, n_emptied
 
 
 @compiled

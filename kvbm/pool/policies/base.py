@@ -69,7 +69,7 @@ class EvictionPolicy(Protocol):
     def order(self) -> Ids:
         """List all slots inside, first victim first; nothing changes."""
 
-    def used(self, keys: Keys) -> None:
-        """Hear that `keys` were registered or matched."""
+    def used(self, ids: Ids) -> None:
+        """Hear that the keys of these slots were registered or matched, each once."""
 
     def __len__(self) -> int: ...

@@ -22,7 +22,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from kvbm.blocks.slots import NONE, Ids, Keys
+from kvbm.blocks.slots import NONE, Ids
 from kvbm.errors import InvalidConfig
 from kvbm.pool.policies.base import SlotView
 
@@ -104,7 +104,7 @@ class LineagePolicy:
             node.slot, node.children, node.rank = slot, children, rank
         return order
 
-    def used(self, keys: Keys) -> None:
+    def used(self, ids: Ids) -> None:
         """See EvictionPolicy. Lineage does not count uses."""
 
     def first(self) -> _Node:

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from kvbm.blocks.slots import Ids, Keys
+from kvbm.blocks.slots import Ids
 from kvbm.compiled import compiled
 from kvbm.errors import InvalidConfig
 from kvbm.pool.policies.base import SlotView
@@ -59,7 +59,7 @@ class LruPolicy:
         """See EvictionPolicy."""
         return self._rings.order()
 
-    def used(self, keys: Keys) -> None:
+    def used(self, ids: Ids) -> None:
         """See EvictionPolicy. Recency does not count uses."""
 
     def __len__(self) -> int:
@@ -150,9 +150,9 @@ class MultiLruPolicy(LruPolicy):
         for queue in np.unique(queues).tolist():
             self._rings.push(ids[queues == queue], queue)
 
-    def used(self, keys: Keys) -> None:
+    def used(self, ids: Ids) -> None:
         """See EvictionPolicy."""
-        self.sketch.increment(keys)
+        self.sketch.increment(self._view.key[ids])
 
 
 @compiled
