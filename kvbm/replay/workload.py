@@ -104,7 +104,7 @@ def generate(seed: int = 0, requests: int = 2_000, shape: Shape = DEFAULT_SHAPE)
         raise InvalidConfig("seed", seed, "must not be negative")
     number_of: dict[tuple[str, int, int], int] = {}
     return Trace(
-        name=f"generated (seed {seed})",
+        name=f"an invented workload, seed {seed}",
         block_size=BLOCK_SIZE,
         partial_ids=True,
         requests=tuple(
