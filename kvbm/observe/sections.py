@@ -1,0 +1,144 @@
+"""The sections of the page: a heading, a chart, and how to read it.
+
+What this is
+    One function per chart. Each finds in a `Report` what its chart needs, and says in words what
+    a newcomer should look at, or why there is nothing to draw.
+
+Interface, as rules of use
+    * A section is markup; everything from the report that goes into it has been escaped.
+    * A policy has the same colour in all sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from html import escape
+
+from kvbm.observe.area import LAYERS, occupancy_chart
+from kvbm.observe.bars import histogram_chart, rates_chart
+from kvbm.observe.curves import COLOURS, curves_chart, lines_of
+from kvbm.observe.numbers import capacity, percent, whole
+from kvbm.observe.report import Report
+
+WIDE, NARROW = 760.0, 350.0
+
+
+def section(title: str, drawing: str, reading: str, notes: Iterable[str] = ()) -> str:
+    """Write a section; `drawing` is markup, all else is text."""
+    remarks = "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
+    return (
+        f"<section>\n<h2>{escape(title)}</h2>\n{drawing}\n"
+        f'<p class="read">{escape(reading)}</p>{remarks}\n</section>'
+    )
+
+
+def policies(report: Report) -> list[str]:
+    """Names of all policies in the order of the report; a policy's place is its colour."""
+    return list(dict.fromkeys(one.policy for one in report.curve))
+
+
+def rates(report: Report) -> str:
+    """Compare the policies at the first cache size."""
+    size = report.results[0].blocks
+    series = {policy: index for index, policy in enumerate(policies(report))}
+    here = [one for one in report.results if one.blocks == size]
+    rows = [(one.policy, one.hit_rate, f"s{series[one.policy] % COLOURS}") for one in here]
+    rows += [("Belady's MIN", one.hit_rate, "bound") for one in report.belady if one.blocks == size]
+    rows.append(("infinite cache", report.infinite.hit_rate, "bound"))
+    return section(
+        f"Hit rate with {capacity(size)} blocks",
+        _figure(lambda width: rates_chart(rows, width)),
+        "The hit rate is the share of prompt tokens whose keys and values were still in the "
+        "cache and need not be computed again. The grey bars are no policies. An infinite cache "
+        "misses only what was never there before. Belady's MIN knows what will be asked next; it "
+        "is a yardstick for single blocks, not a proven optimum for prefixes.",
+        [
+            f"{one.policy}, {capacity(one.blocks)} blocks: {one.note}"
+            for one in report.results
+            if one.note
+        ],
+    )
+
+
+def curves(report: Report) -> str:
+    """Draw the hit rate of each policy by cache size."""
+    title = "Hit rate by cache size"
+    lines = lines_of(report.curve, report.belady, policies(report))
+    ceiling = report.infinite.hit_rate
+    if not lines or ceiling is None:
+        return section(title, "", "No replay of a finite cache has a hit rate to draw.")
+    return section(
+        title,
+        _figure(lambda width: curves_chart(lines, ceiling, width)),
+        "Each doubling of the cache is the same step to the right. Look where a line bends: from "
+        "there on, more memory buys little. Where the policies lie far apart, choosing well is "
+        "worth as much as buying memory; where they meet, any will do.",
+    )
+
+
+def occupancy(report: Report) -> str:
+    """Draw where the blocks of the pool were, over the requests of the first replay."""
+    title = f"Blocks over time ({_first(report)})"
+    samples = report.samples.occupancy
+    if not samples:
+        return section(title, "", "These rules do not report where the blocks are.")
+    keys = "".join(f'<li><i class="{layer}"></i>{layer}</li>' for layer in reversed(LAYERS))
+    return section(
+        title,
+        f'<ul class="keys">{keys}</ul>' + _figure(lambda width: occupancy_chart(samples, width)),
+        "Empty blocks hold nothing yet. Inactive ones hold something that a later request may "
+        "find. Active ones belong to a request that runs; when requests follow one another they "
+        "are given back before the next one begins. Once nothing is empty, every new block costs "
+        "an old one.",
+    )
+
+
+def reuse(report: Report) -> str:
+    """Draw how many other blocks are used between two uses of the same one."""
+    title = "How soon blocks are used again"
+    distances, size = report.reuse_distances, report.results[0].blocks
+    if not distances.total:
+        return section(title, "", "No block is ever used twice.")
+    mark = None if size is None else (size, f"cache: {whole(size)} blocks")
+    share = report.first_uses / (distances.total + report.first_uses)
+    line = (
+        "A plain LRU list finds what is left of the dotted line and has lost what is right of it. "
+        if mark
+        else ""
+    )
+    return section(
+        title,
+        _figure(lambda width: histogram_chart(distances, "other blocks in between", width, mark)),
+        "Each bar counts uses of a block by how many other blocks were used since its last use. "
+        f"{line}Not drawn: {whole(report.first_uses)} first uses, {percent(share)} of all, which "
+        "no cache can find.",
+    )
+
+
+def ages(report: Report) -> str:
+    """Draw how long the evicted blocks of the first replay had not been used."""
+    title = f"How old evicted blocks were ({_first(report)})"
+    histogram = report.samples.eviction_ages
+    if not histogram.total:
+        return section(title, "", "Nothing was evicted, or these rules do not say what was.")
+    return section(
+        title,
+        _figure(lambda width: histogram_chart(histogram, "block uses since its last use", width)),
+        f"Each bar counts evicted blocks, {whole(histogram.total)} in all, by how long they had "
+        "not been used. Far to the right, the cache throws away what is long forgotten. On the "
+        "left are blocks that had been used only just before: the cache is too small for its "
+        "users, or the policy gives up too early.",
+    )
+
+
+def _first(report: Report) -> str:
+    first = report.results[0]
+    return f"{first.policy}, {capacity(first.blocks)} blocks"
+
+
+def _figure(draw: Callable[[float], str]) -> str:
+    """Draw twice: a drawing that is merely shrunk has letters too small for a phone."""
+    return (
+        f'<figure><div class="wide">{draw(WIDE)}</div><div class="narrow">{draw(NARROW)}</div>'
+        "</figure>"
+    )
