@@ -66,7 +66,7 @@ LONGEST: Final = 400
 """Lines of a module that one can read in one sitting."""
 
 LONGER: Final = {
-    "kvbm.pool.pool": "the documented face of a pool, one class; half is docstrings and blank lines",
+    "kvbm.pool.pool": "the documented face of a pool, half of it docstrings and blank lines",
 }
 """Modules that are longer, each with the reason."""
 
@@ -176,19 +176,15 @@ def modules(init: bool = True) -> dict[str, str]:
 
 @pytest.mark.parametrize("rule", [rooms_in_order, packages_apart, short, documented])
 def test_every_module_keeps(rule: Rule) -> None:
-    assert not [complaint for name, source in modules().items() for complaint in rule(name, source)]
+    complaints = [each for name, source in modules().items() for each in rule(name, source)]
+    assert not complaints, "\n".join(complaints)
 
 
 def test_every_init_only_re_exports() -> None:
     inits = modules(init=False)
     assert {"kvbm", "kvbm.blocks", "kvbm_spec", "kvbm_kernels"} <= set(inits)
-    assert not [bad for name, source in inits.items() for bad in only_re_exports(name, source)]
-
-
-def test_every_room_that_exists_was_looked_at() -> None:
-    found = {name.split(".")[1] for name in modules() if name.startswith("kvbm.")}
-    entries = [path for path in (ROOT / "kvbm").iterdir() if path.suffix == ".py" or path.is_dir()]
-    assert found == {path.stem for path in entries} - {"__init__", "__pycache__"}
+    complaints = [each for name, source in inits.items() for each in only_re_exports(name, source)]
+    assert not complaints, "\n".join(complaints)
 
 
 def test_no_excuse_for_length_is_stale() -> None:

@@ -1,0 +1,132 @@
+"""Clauses and code point at each other: no id is invented, and no clause is forgotten.
+
+A test says which clauses it is about: `@pytest.mark.clause("KV-REG-01", "KV-LIF-05")`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from kvbm_spec import load
+
+ROOT: Final = Path(__file__).parents[1]
+
+PLACES: Final = ("kvbm", "kernels", "spec", "tests", "docs")
+KINDS: Final = {".py", ".md", ".toml", ".json"}
+
+GROUPS_OF_ONE_TIER: Final = ("LIF", "OWN", "CAP", "IDN", "REG", "EVC", "EVT")
+"""Groups whose clauses a pool in one tier can show without a byte being moved."""
+
+NOT_SHOWN: Final = {
+    "KV-OWN-05": "is about bytes, and a pool holds none",
+    "KV-IDN-07": "needs two subjects that were told to share, and a handshake between them",
+    "KV-IDN-09": "needs invalidate(), which acts on all tiers and on copies that finish later",
+    "KV-REG-07": "is about a caller that remembers a hit count instead of holding the handles",
+    "KV-REG-08": "is the rule of an engine for a full hit: how many tokens it computes again",
+    "KV-REG-09": "is about blocks that a copy fills, and about copies that fail",
+}
+"""Clauses of those groups that no test names yet, each with the reason."""
+
+
+# ── reading ───────────────────────────────────────────────────────────────────────────────
+
+
+def ids_in(text: str) -> Iterator[str]:
+    """Find what looks like the id of a clause."""
+    yield from re.findall(r"\bKV-[A-Z]+-\d+", text)
+
+
+def marked_in(source: str) -> Iterator[object]:
+    """Find the arguments of all clause markers of a test module; None for one that is no text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.clause"):
+            for argument in node.args:
+                yield (
+                    argument.value if isinstance(argument, ast.Constant) else ast.unparse(argument)
+                )
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Give the files of the repository that may name clauses, with their text."""
+    for place in PLACES:
+        for file in sorted((ROOT / place).rglob("*")):
+            if file.suffix in KINDS and file.is_file():
+                yield file.relative_to(ROOT), file.read_text("utf-8")
+
+
+def marked() -> set[object]:
+    """Give all ids that a test names in a marker."""
+    return {
+        argument
+        for file, text in files()
+        if file.parts[0] == "tests" and file.suffix == ".py"
+        for argument in marked_in(text)
+    }
+
+
+def forgotten(named: set[object], excused: set[str]) -> list[str]:
+    """Give the clauses of one tier that no test names and no excuse covers, or that both do."""
+    wanted = [clause.id for clause in load() if clause.group in GROUPS_OF_ONE_TIER]
+    return [clause for clause in wanted if (clause in named) == (clause in excused)]
+
+
+# ── the repository ────────────────────────────────────────────────────────────────────────
+
+
+def test_every_id_that_is_named_anywhere_exists() -> None:
+    known = {clause.id for clause in load()}
+    assert not [
+        (str(file), id_) for file, text in files() for id_ in ids_in(text) if id_ not in known
+    ]
+
+
+def test_every_marker_names_clauses_and_nothing_else() -> None:
+    assert not marked() - {clause.id for clause in load()}
+
+
+def test_every_clause_of_one_tier_is_named_by_a_test_or_excused_but_not_both() -> None:
+    wrong = forgotten(marked(), set(NOT_SHOWN))
+    assert not wrong, ", ".join(wrong)
+
+
+def test_only_clauses_of_one_tier_are_excused() -> None:
+    assert set(NOT_SHOWN) <= {clause.id for clause in load() if clause.group in GROUPS_OF_ONE_TIER}
+
+
+# ── each rule can fail ────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("made_up", ["KV-LIF" + "-99", "KV-LIF" + "-1", "KV-NO" + "-01"])
+def test_an_invented_id_is_seen(made_up: str) -> None:
+    assert list(ids_in(f"Clauses: {made_up}, and")) == [made_up]
+    assert made_up not in {clause.id for clause in load()}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "@pytest.mark.clause('X', 'Y')\ndef test_it(): ...",
+        "pytestmark = [pytest.mark.gpu, pytest.mark.clause('X', 'Y')]",
+        "case = pytest.param(1, marks=pytest.mark.clause('X', 'Y'))",
+        "class TestIt:\n    @mark.clause('X')\n    @mark.clause('Y')\n    def test_it(self): ...",
+    ],
+)
+def test_a_marker_is_found_however_it_is_set(source: str) -> None:
+    assert set(marked_in(source)) == {"X", "Y"}
+
+
+def test_a_marker_that_is_no_plain_text_names_nothing_that_exists() -> None:
+    assert list(marked_in("pytest.mark.clause(ID, 1, *IDS)")) == [None, 1, None]
+
+
+def test_a_clause_is_forgotten_when_nobody_names_it_or_its_excuse_is_stale() -> None:
+    every: set[object] = {clause.id for clause in load()}
+    assert forgotten(every - {"KV-REG-01"}, set()) == ["KV-REG-01"]
+    assert forgotten(every, {"KV-REG-01"}) == ["KV-REG-01"]
+    assert not forgotten(every - {"KV-REG-01"}, {"KV-REG-01"})
+    assert "KV-TIR-01" not in forgotten(set(), set())
