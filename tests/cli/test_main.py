@@ -17,9 +17,10 @@ from kvbm.errors import InvalidConfig
 
 
 def run(script: str, stdout: int) -> subprocess.CompletedProcess[bytes]:
-    """Run a script in an interpreter of its own."""
+    """Run a script in an interpreter of its own, with the usual buffer before its output."""
     command = [sys.executable, "-c", script]
-    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, check=False)  # noqa: S603 - our own text
+    usual = os.environ | {"PYTHONUNBUFFERED": ""}
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=usual, check=False)  # noqa: S603 - our own text
 
 
 def running(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:

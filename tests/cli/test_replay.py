@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from kvbm.cli import main
+from kvbm.cli.replay import _curve_sizes
+from kvbm.replay.summary import Summary
 
 LINES = [
     {"timestamp": 0, "input_length": 1300, "output_length": 100, "hash_ids": [0, 1, 2]},
@@ -104,16 +106,19 @@ def test_standard_input_is_a_trace(
 
 
 def test_the_table_has_policies_bounds_and_words(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trace: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    trace: str,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    assert main(["replay", trace, "--blocks", "6"]) == 0
+    assert main(["replay", trace, "--blocks", "6", "--html", str(tmp_path / "page.html")]) == 0
     out = capsys.readouterr().out
     assert "small.jsonl" in out
     assert "4 requests" in out
     rows = [line.split() for line in out.splitlines()]
     assert ["lru", "41.1", "%", "2,324", "5", "1", "0.12"] in rows
-    assert any(row[:2] == ["Belady's", "MIN"] for row in rows)
+    assert sum(row[:2] == ["Belady's", "MIN"] for row in rows) == 1
     assert any(row[:2] == ["infinite", "cache"] for row in rows)
     assert "Note (fifo, 6 blocks): lists are slow" in out
     assert "Hit rate: the share of prompt tokens" in out
@@ -141,7 +146,8 @@ def test_a_page_is_written_and_named(
     text = page.read_text()
     for size in ("4", "8", "16", "32"):
         assert f"<td>{size}</td>" in text, "a curve around the size that was asked for"
-    assert "<td>2</td>" not in text.split("<tbody>")[1].split("</tr>")[0], "refused, so left out"
+    assert "<td>1</td>" not in text.split("<tbody>")[1].split("</tr>")[0], "refused, so left out"
+    assert text.count("<td>lru</td><td>8</td>") == 1, "replayed once"
 
 
 def test_json_and_a_page_go_together(
@@ -197,3 +203,15 @@ def test_a_size_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(SystemExit) as done:
         main(["replay", "--blocks", value])
     assert done.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "further"),
+    [([8], [1, 2, 4, 16, 32]), ([8, 9], []), ([None], [12, 25, 50, 100, 200, 400])],
+    ids=["one size", "several sizes", "infinite"],
+)
+def test_a_page_draws_sizes_around_a_single_one(
+    asked: list[int | None], further: list[int]
+) -> None:
+    summary = Summary("", 512, 1, 0, distinct=400, longest=1, input_tokens=1, output_tokens=1)
+    assert _curve_sizes(asked, summary) == further

@@ -119,6 +119,13 @@ def test_marks_say_their_numbers() -> None:
     assert "cache: 100 blocks" in text
 
 
+def test_shares_on_an_axis_are_shares() -> None:
+    drawn = page(REPORT).split("<figure>")[1:]
+    shares = [float(share) for part in drawn for share in re.findall(r">([\d.]+) %<", part)]
+    assert 80 in shares, "the highest bar of the reuse distances is 71.4 %"
+    assert max(shares) <= 100
+
+
 def test_no_coordinate_leaves_the_paper() -> None:
     for drawing in re.findall(r"<svg.*?</svg>", page(REPORT)):
         width, height = map(float, re.findall(r"[\d.]+", drawing.split('"')[1])[2:])
