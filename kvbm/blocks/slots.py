@@ -106,7 +106,9 @@ class Slots:
         _allocate(self.records, AFTER, ids, self.tick)
         self.tick += ids.size
 
-    def stage(self, ids: Ids, keys: Keys, parent: int | None, position: int) -> None:
+    def stage(
+        self, ids: Ids, keys: Keys, parent: int | None, position: int, *, chained: bool = True
+    ) -> None:
         """Fix what the blocks hold: `keys`, each the parent of the next; from Reset to Complete.
 
         Parameters
@@ -116,6 +118,8 @@ class Slots:
             Sequence hash of the block before the first, or None for a root.
         position
             Index of the first block in its sequence.
+        chained
+            False: these blocks have no parents, for simulators that know of none.
 
         Raises
         ------
@@ -123,7 +127,7 @@ class Slots:
             One of the blocks is not Reset. Nothing has changed.
         """
         has_parent, parent_key = parent is not None, np.uint64(parent or 0)
-        wrong = _stage(self.records, AFTER, ids, keys, has_parent, parent_key, position)
+        wrong = _stage(self.records, AFTER, ids, keys, has_parent, parent_key, position, chained)
         if wrong != NONE:
             after(Operation.STAGE, self.state(wrong))  # raises: the loop has changed nothing
 
@@ -270,6 +274,7 @@ def _stage(
     has_parent: bool,
     parent_key: np.uint64,
     position: int,
+    chained: bool,
 ) -> int:
     """Stage all of `ids` and return NONE, or none of them and return one that cannot be."""
     for slot_id in ids:
@@ -282,9 +287,10 @@ def _stage(
         slot.parent_key = parent_key
         slot.has_parent = has_parent
         slot.position = position
-        parent_key = keys[index]
-        has_parent = True
-        position += 1
+        if chained:
+            parent_key = keys[index]
+            has_parent = True
+            position += 1
     return NONE
 
 

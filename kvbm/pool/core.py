@@ -7,8 +7,8 @@ What this is
     in nobody's list but their holders'.
 
 Interface, as rules of use
-    * allocate() → stage() → register() → release() is one block's life; match() and
-      release() the life of a hit.
+    * allocate() → slots.stage() → register() → release() is one block's life; match()
+      and release() the life of a hit.
     * Whoever is given slot ids holds them, once each, until release().
     * There is no lock, no handle and no event here: `BlockPool` adds those, and a
       simulator can do without.
@@ -130,10 +130,6 @@ class PoolCore:
         self._empty.push(behind)
         self.policy.insert(victims)
         raise BrokenPolicy(self.policy, wanted, len(victims))
-
-    def stage(self, ids: Ids, keys: Keys, parent: int | None = None, position: int = 0) -> None:
-        """See Slots.stage."""
-        self.slots.stage(ids, keys, parent, position)
 
     def register(self, ids: Ids, unmatched: Ids = NO_IDS) -> Published:
         """Publish Complete blocks under their keys, in order; the caller's holds move along.

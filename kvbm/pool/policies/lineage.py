@@ -29,7 +29,7 @@ from kvbm.pool.policies.base import SlotView
 Rank: TypeAlias = tuple[int, ...]
 
 
-class _Node:
+class Node:
     """A block in the forest; a ghost while `slot` is NONE."""
 
     __slots__ = ("children", "key", "parent", "rank", "slot", "tick")
@@ -38,7 +38,7 @@ class _Node:
         self.key = key
         self.slot = NONE
         self.tick = 0
-        self.parent: _Node | None = None
+        self.parent: Node | None = None
         self.children = 0
         self.rank: Rank | None = None  # place among the leaves, None while it is none
 
@@ -58,8 +58,8 @@ class LineagePolicy:
         if order not in ("tick", "fifo"):
             raise InvalidConfig("order", order, "must be 'tick' or 'fifo'")
         self._keeps_place = order == "tick"
-        self._nodes: dict[int, _Node] = {}
-        self._leaves: list[tuple[Rank, int, _Node]] = []  # heap; a stale entry has another rank
+        self._nodes: dict[int, Node] = {}
+        self._leaves: list[tuple[Rank, int, Node]] = []  # heap; a stale entry has another rank
         self._ticks = 0
         self._length = 0
 
@@ -107,7 +107,7 @@ class LineagePolicy:
     def used(self, ids: Ids) -> None:
         """See EvictionPolicy. Lineage does not count uses."""
 
-    def first(self) -> _Node:
+    def first(self) -> Node:
         """Give the next victim; it stays inside. The policy must not be empty."""
         while self._leaves:
             rank, _, node = self._leaves[0]
@@ -122,7 +122,7 @@ class LineagePolicy:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._length} slots)"
 
-    def _rank(self, node: _Node) -> Rank:
+    def _rank(self, node: Node) -> Rank:
         """Give the place among the leaves; smallest goes first, no two may be equal."""
         return (node.tick if self._keeps_place else self._next_tick(),)
 
@@ -130,15 +130,15 @@ class LineagePolicy:
         self._ticks += 1
         return self._ticks
 
-    def _node(self, key: int) -> _Node:
+    def _node(self, key: int) -> Node:
         node = self._nodes.get(key)
         if node is None:
-            node = self._nodes[key] = _Node(key)
+            node = self._nodes[key] = Node(key)
         return node
 
-    def _tie(self, node: _Node, parent_key: int) -> None:
+    def _tie(self, node: Node, parent_key: int) -> None:
         parent = self._node(parent_key)
-        ancestor: _Node | None = parent
+        ancestor: Node | None = parent
         # Only a node that has children can be its own ancestor, so this is rarely walked.
         while node.children and ancestor is not None and ancestor is not node:
             ancestor = ancestor.parent
@@ -148,11 +148,11 @@ class LineagePolicy:
         parent.children += 1
         parent.rank = None  # no leaf any more
 
-    def _becomes_leaf(self, node: _Node) -> None:
+    def _becomes_leaf(self, node: Node) -> None:
         node.rank = self._rank(node)
         heapq.heappush(self._leaves, (node.rank, node.slot, node))
 
-    def _remove(self, node: _Node) -> None:
+    def _remove(self, node: Node) -> None:
         """Take the block out; drop it, and ghosts above it that have no child left."""
         node.slot = NONE
         node.rank = None
