@@ -54,18 +54,14 @@ def print_tables(report: Report) -> None:
         else _many_sizes(sizes, results, report.infinite, belady)
     )
     console.print(table)
-    for one in results:
-        if one.note:
-            console.print(
-                f"[yellow]Note[/yellow] ({escape(one.policy)}, {capacity(one.blocks)} blocks): "
-                f"{escape(one.note)}"
-            )
+    for note in report.notes():
+        console.print(f"[yellow]Note:[/yellow] {escape(note)}")
     console.print(WORDS)
 
 
 def _sizes(sizes: Sequence[int | None], summary: Summary) -> str:
     if len(sizes) > 1:
-        return "Hit rate by cache size in blocks:"
+        return "Hit rate in per cent, by cache size in blocks:"
     size = sizes[0]
     if size is None:
         return "Cache: infinite."
@@ -77,7 +73,10 @@ def _sizes(sizes: Sequence[int | None], summary: Summary) -> str:
 def _table(*headings: str) -> Table:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), header_style="dim")
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right")
+        # Where room is short, headings of two words give way and names of policies stay whole.
+        table.add_column(
+            heading, justify="left" if index == 0 else "right", no_wrap=" " not in heading
+        )
     return table
 
 
@@ -116,10 +115,16 @@ def _many_sizes(
 ) -> Table:
     """Give a row per size, as there may be many sizes, but policies are few."""
     policies = list(dict.fromkeys(one.policy for one in results))
-    rate = {(one.policy, one.blocks): percent(one.hit_rate) for one in results}
-    bound = {one.blocks: percent(one.hit_rate) for one in (*belady, infinite)}
+    rate = {(one.policy, one.blocks): _bare(one) for one in results}
+    bound = {one.blocks: _bare(one) for one in (*belady, infinite)}
     table = _table("blocks", *map(escape, policies), BELADY_NAME, INFINITE_NAME)
+    table.padding = 0
     for size in sizes:
         rates = (rate[policy, size] for policy in policies)
-        table.add_row(capacity(size), *rates, bound[size], percent(infinite.hit_rate))
+        table.add_row(capacity(size), *rates, bound[size], _bare(infinite))
     return table
+
+
+def _bare(one: ReplayResult) -> str:
+    """Write a hit rate without its unit, which would not fit into a table this wide."""
+    return percent(one.hit_rate).removesuffix(" %")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kvbm.observe.numbers import capacity
 from kvbm.replay.histogram import Histogram
 from kvbm.replay.observer import Samples
 from kvbm.replay.result import ReplayResult
@@ -51,3 +52,19 @@ class Report:
     samples: Samples
     reuse_distances: Histogram
     first_uses: int
+
+    def notes(self) -> list[str]:
+        """Say what a reader must know about `results`; equal notes of one cache size are one.
+
+        Complexity
+        ----------
+        O(results).
+        """
+        policies: dict[tuple[int | None, str], list[str]] = {}
+        for one in self.results:
+            if one.note:
+                policies.setdefault((one.blocks, one.note), []).append(one.policy)
+        return [
+            f"{', '.join(names)} with {capacity(blocks)} blocks: {note}"
+            for (blocks, note), names in policies.items()
+        ]

@@ -11,12 +11,12 @@ Interface, as rules of use
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
 from kvbm.observe.area import LAYERS, occupancy_chart
 from kvbm.observe.bars import histogram_chart, rates_chart
-from kvbm.observe.curves import COLOURS, curves_chart, lines_of
+from kvbm.observe.curves import COLOURS, Line, curves_chart, lines_of
 from kvbm.observe.numbers import capacity, percent, whole
 from kvbm.observe.report import Report
 
@@ -52,11 +52,7 @@ def rates(report: Report) -> str:
         "cache and need not be computed again. The grey bars are no policies. An infinite cache "
         "misses only what was never there before. Belady's MIN knows what will be asked next; it "
         "is a yardstick for single blocks, not a proven optimum for prefixes.",
-        [
-            f"{one.policy}, {capacity(one.blocks)} blocks: {one.note}"
-            for one in report.results
-            if one.note
-        ],
+        report.notes(),
     )
 
 
@@ -72,7 +68,19 @@ def curves(report: Report) -> str:
         _figure(lambda width: curves_chart(lines, ceiling, width)),
         "Each doubling of the cache is the same step to the right. Look where a line bends: from "
         "there on, more memory buys little. Where the policies lie far apart, choosing well is "
-        "worth as much as buying memory; where they meet, any will do.",
+        "worth as much as buying memory; where they meet, any will do." + _hidden(lines),
+    )
+
+
+def _hidden(lines: Sequence[Line]) -> str:
+    """Name the lines that lie on top of each other, so that nobody looks for them."""
+    names: dict[tuple[tuple[int, float], ...], list[str]] = {}
+    for one in lines:
+        names.setdefault(one.points, []).append(one.name)
+    return "".join(
+        f" Exactly on top of each other: {', '.join(same)}."
+        for same in names.values()
+        if len(same) > 1
     )
 
 

@@ -120,7 +120,7 @@ def test_the_table_has_policies_bounds_and_words(
     assert ["lru", "41.1", "%", "2,324", "5", "1", "0.12"] in rows
     assert sum(row[:2] == ["Belady's", "MIN"] for row in rows) == 1
     assert any(row[:2] == ["infinite", "cache"] for row in rows)
-    assert "Note (fifo, 6 blocks): lists are slow" in out
+    assert "Note: fifo with 6 blocks: lists are slow" in out
     assert "Hit rate: the share of prompt tokens" in out
     assert rows.index(["lru", "41.1", "%", "2,324", "5", "1", "0.12"]) < next(
         at for at, row in enumerate(rows) if row[:1] == ["fifo"]
@@ -133,8 +133,11 @@ def test_several_sizes_are_rows(
     monkeypatch.setenv("COLUMNS", "100")
     assert main(["replay", trace, "--blocks", "4", "--blocks", "7,inf"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    sizes = [row[0] for row in rows if row[:1] in (["4"], ["7"], ["∞"])]
-    assert sizes == ["4", "7", "∞"]
+    header = next(row for row in rows if row[:1] == ["blocks"])
+    assert header[:3] == ["blocks", "lru", "fifo"]
+    sizes = {row[0]: row[1:] for row in rows if row[:1] in (["4"], ["7"], ["∞"])}
+    assert list(sizes) == ["4", "7", "∞"]
+    assert sizes["7"] == sizes["∞"] == ["41.1"] * 4, "room for all"
 
 
 def test_a_page_is_written_and_named(

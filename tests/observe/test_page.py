@@ -154,8 +154,24 @@ def test_no_name_becomes_markup(name: str) -> None:
 def test_a_note_is_shown() -> None:
     noted = replace(REPORT.results[0], note="it was never full", hit_rate=None, hit_tokens=None)
     text = page(replace(REPORT, results=(noted,), curve=(noted,)))
-    assert "lru, 100 blocks: it was never full" in text
+    assert "lru with 100 blocks: it was never full" in text
     assert "None" not in text
+
+
+def test_equal_notes_are_one() -> None:
+    noted = tuple(replace(one, note="slow") for one in ASKED)
+    other = replace(noted[0], blocks=None)
+    assert replace(REPORT, results=(*noted, other)).notes() == [
+        "lru, fifo with 100 blocks: slow",
+        "lru with ∞ blocks: slow",
+    ]
+
+
+def test_lines_that_hide_each_other_are_named() -> None:
+    twin = tuple(replace(one, policy="twin") for one in REPORT.curve if one.policy == "lru")
+    words = "Exactly on top of each other: lru, twin."
+    assert words in page(replace(REPORT, curve=(*REPORT.curve, *twin)))
+    assert "on top of each other" not in page(REPORT)
 
 
 @pytest.mark.parametrize(
