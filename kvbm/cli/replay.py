@@ -16,7 +16,6 @@ Interface, as rules of use
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from kvbm.replay.compare import bounds_of, replay_each
 from kvbm.replay.histogram import Histogram
 from kvbm.replay.observer import Observer
 from kvbm.replay.reuse import reuse_distances
+from kvbm.replay.rules import RULES
 from kvbm.replay.ruleset import RuleSet
 from kvbm.replay.stream import Stream
 from kvbm.replay.summary import Summary
@@ -157,16 +157,9 @@ def _trace(arguments: argparse.Namespace, begin: Steps) -> Trace:
 
 
 def _rule_set(name: str) -> RuleSet:
-    known = rule_sets()
-    if name not in known:
-        raise InvalidConfig("--rules", name, f"known are {', '.join(known)}")
-    return known[name]
-
-
-def rule_sets() -> dict[str, RuleSet]:
-    """All rule sets by name."""
-    rules: dict[str, RuleSet] = importlib.import_module("kvbm.replay.rules").RULES
-    return rules
+    if name not in RULES:
+        raise InvalidConfig("--rules", name, f"known are {', '.join(RULES)}")
+    return RULES[name]
 
 
 def _policies(rules: RuleSet, asked: list[list[str]] | None) -> list[str]:

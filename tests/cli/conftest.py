@@ -80,4 +80,4 @@ class ListRules:
 
 @pytest.fixture(autouse=True)
 def _list_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "rule_sets", lambda: {"kvbm": ListRules()})
+    monkeypatch.setattr(command, "RULES", {"kvbm": ListRules()})
