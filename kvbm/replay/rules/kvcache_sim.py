@@ -17,7 +17,7 @@ Source: `kvcache-simulator` 0.1.2, Python backend, half of the trace as warm-up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,14 @@ class TreeRules:
         raise InvalidConfig("policy", policy, f"the rules {self.name} know {known}")
 
 
+class _Visit(NamedTuple):
+    """One request: its number, its path, and how many nodes of that are its leading run."""
+
+    request: int
+    path: Keys
+    hits: int
+
+
 class _Tree:
     """The cache under `fifo`: nodes come and go in the order in which they were stored."""
 
@@ -99,21 +107,21 @@ class _Tree:
     def serve(self, index: int, path: Keys) -> int:
         """Look request `index` up, store what is absent; give its leading run, in blocks."""
         hits = len(self.core.registry.find_prefix(path))
-        self.store(index, path, hits)
+        self.store(_Visit(index, path, hits))
         self.was_full = self.was_full or not self.core.empty
         return hits
 
-    def store(self, index: int, path: Keys, hits: int) -> None:
+    def store(self, visit: _Visit) -> None:
         """Store the absent nodes."""
-        store_absent(self.core, path)
+        store_absent(self.core, visit.path)
 
 
 class _LruTree(_Tree):
     """The cache under `lru`. All nodes behind the leading run are absent: only leaves go."""
 
-    def store(self, index: int, path: Keys, hits: int) -> None:
+    def store(self, visit: _Visit) -> None:
         """Store nodes while there is room beside the leading run."""
-        core = self.core
+        core, path, hits = self.core, visit.path, visit.hits
         run = core.match(path[:hits])
         room = min(len(path) - hits, core.available)
         if room:
@@ -137,11 +145,11 @@ class _OptimalTree(_Tree):
         self._policy = FarthestUsePolicy(self._next_use)
         super().__init__(PoolCore(total, self._policy, allow_duplicates=False))
 
-    def store(self, index: int, path: Keys, hits: int) -> None:
+    def store(self, visit: _Visit) -> None:
         """Store nodes one by one, as long as a leaf is needed later than the newcomer."""
-        core = self.core
+        core, path, hits = self.core, visit.path, visit.hits
         run = core.match(path[:hits])
-        self._next_use[path] = self._following[index]
+        self._next_use[path] = self._following[visit.request]
         parent = int(path[hits - 1]) if hits else None
         for node in path[hits:].tolist():
             if not core.empty and not self._policy.needed_later_than(node):
@@ -173,7 +181,7 @@ class FarthestUsePolicy(LineagePolicy):
 
 
 def _paths(trace: Trace) -> tuple[list[Keys], int]:
-    """Number the nodes of the tree in order of appearance; give all paths, and how many nodes."""
+    """Give each request's path and the number of nodes, numbered in order of appearance."""
     number_of: dict[tuple[int, int], int] = {}
     paths = []
     for request in trace.requests:

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import numpy as np
 
-
 from kvbm.errors import InvalidConfig
 from kvbm.pool.core import PoolCore
 from kvbm.pool.policies import make_policy

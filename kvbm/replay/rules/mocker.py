@@ -13,6 +13,7 @@ Source: `ai-dynamo-runtime` 1.6.1, sequential trace replay, prefix caching on. O
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ class MockerRules:
         tally.watch(core)
         engine = _Engine(core)
         for index, demand in enumerate(wanted):
-            hits = engine.run(demand, lambda index=index: tally.occupancy(index, core))
+            hits = engine.run(demand, partial(tally.occupancy, index, core))
             tokens = trace.requests[index].input_tokens
             tally.add(hits, len(demand.prompt), hits * trace.block_size, tokens)
             if progress is not None:

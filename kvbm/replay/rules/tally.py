@@ -18,7 +18,9 @@ from kvbm.replay.result import ReplayResult
 class Tally:
     """Sums over the requests of one replay."""
 
-    def __init__(self, rules: str, policy: str, blocks: int | None, observer: Observer | None):
+    def __init__(
+        self, rules: str, policy: str, blocks: int | None, observer: Observer | None
+    ) -> None:
         self._rules, self._policy, self._blocks = rules, policy, blocks
         self._observer = observer
         self._begin = perf_counter()
