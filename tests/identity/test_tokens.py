@@ -57,7 +57,9 @@ def test_owned_tokens_are_a_copy() -> None:
 
 
 def test_a_strided_array_becomes_contiguous() -> None:
-    assert as_tokens(np.arange(8, dtype=np.uint32)[::2]).tolist() == [0, 2, 4, 6]
+    result = as_tokens(np.arange(8, dtype=np.uint32)[::2])
+    assert result.tolist() == [0, 2, 4, 6]
+    assert result.flags.c_contiguous
 
 
 @pytest.mark.parametrize("empty", [[], (), np.array([]), np.array([], np.uint32), iter(())])
