@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from kvbm.errors import KvbmError
 
 COMMANDS = {
+    "bench": "measure the speed of pools and hashes, beside peers where they are installed",
     "replay": "replay a trace, or an invented one, and compare eviction policies",
 }
 
