@@ -8,7 +8,9 @@ Interface, as rules of use
     * A list holds each of its blocks once. `with`, release() or dropping the list ends
       that, last block first, so that leaves go before their parents.
     * `blocks[i]` gives a handle that takes over that block's hold: it outlives the list,
-      and the list still knows it, so `register_blocks(blocks)` consumes both.
+      and the list still knows it, so `register_blocks(blocks)` consumes both. Once such a
+      handle is used up on its own, calls on the list as a whole refuse with StaleHandleError,
+      and the end of a `with` gives the other blocks back.
     * stage() and apply_token_blocks() fill a list of mutable blocks in one call.
     * `await blocks` gives the list: where an asynchronous API is expected, it fits.
 
@@ -48,13 +50,12 @@ class BlockList(Sequence[B], Generic[B]):
     @property
     def block_ids(self) -> list[int]:
         """Slot numbers, in order."""
-        self._held()
-        ids: list[int] = self._ids.tolist()
+        ids: list[int] = self._held_ids().tolist()
         return ids
 
     def sequence_hashes(self) -> list[SequenceHash]:
         """Name each block, in order. Raises BlockNotComplete unless all have content."""
-        self._held()
+        self._held_ids()
         slots = self._pool.slots
         for slot in self._ids[slots.records["state"][self._ids] < State.COMPLETE][:1].tolist():
             raise BlockNotComplete(slot, slots.state(slot).block_state)
@@ -62,8 +63,7 @@ class BlockList(Sequence[B], Generic[B]):
 
     def set_priority(self, priority: int) -> None:
         """Give all blocks one priority: lower ones are evicted first."""
-        self._held()
-        self._pool.set_priority(self._ids, priority)
+        self._pool.set_priority(self, priority)
 
     def stage(
         self,
@@ -92,13 +92,13 @@ class BlockList(Sequence[B], Generic[B]):
         """
         self._held()
         self._need_one_each(len(sequence_hashes), "hashes")
-        self._pool.stage(self._ids, sequence_hashes, parent, position)
+        self._pool.stage(self, sequence_hashes, parent, position)
 
     def apply_token_blocks(self, token_blocks: Sequence[TokenBlock]) -> None:
         """Fill the blocks with whole token blocks, in order. Raises as `stage`."""
+        self._held()
         self._need_one_each(len(token_blocks), "token blocks")
-        for slot, token_block in zip(self.block_ids, token_blocks, strict=True):
-            self._pool.fill(slot, Operation.APPLY_TOKEN_BLOCK, token_block)
+        self._pool.fill(self, Operation.APPLY_TOKEN_BLOCK, token_blocks)
 
     def split(self, index: int) -> tuple[BlockList[B], BlockList[B]]:
         """Part the list at `index`; this list is used up."""
@@ -154,8 +154,16 @@ class BlockList(Sequence[B], Generic[B]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._hold:
+        if self._hold and all(handle._hold for handle in self._handles.values()):
             self.release()
+        elif self._hold:  # some blocks were used up one by one; the others go now
+            ids = self._hold.pop()
+            for index in range(len(ids) - 1, -1, -1):
+                handle = self._handles.get(index)
+                if handle is None:
+                    self._pool.give_back(ids[index : index + 1])
+                elif handle._hold:
+                    handle.release()
 
     def __del__(self) -> None:
         try:
@@ -177,6 +185,12 @@ class BlockList(Sequence[B], Generic[B]):
     def _held(self) -> None:
         if not self._hold:
             raise StaleHandleError(repr(self))
+
+    def _held_ids(self) -> Ids:
+        self._held()
+        for handle in self._handles.values():
+            handle._held()
+        return self._ids
 
     def _claim(self) -> Ids:
         """End the list's holds and those of its handles, for the caller to pass on."""

@@ -31,6 +31,13 @@ from kvbm.errors import BlockStateInvalid, StaleHandleError
 from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
 
 
+class Holder(Protocol):
+    """Whoever holds slots: a handle or a list."""
+
+    def _held_ids(self) -> Ids:
+        """Give the slots, int64. Raises StaleHandleError if one of the holds has ended."""
+
+
 class Home(Protocol):
     """The pool, as its handles see it."""
 
@@ -45,22 +52,27 @@ class Home(Protocol):
     def give_back(self, ids: Ids | list[int]) -> None:
         """Queue the end of one hold on each slot. Never waits, may be called at any time."""
 
-    def begin(self, slot: int, salt: SaltHash | int | None) -> None:
+    def begin(self, holder: Holder, salt: SaltHash | int | None) -> None:
         """Start to collect tokens in an owned slot."""
 
-    def fill(self, slot: int, operation: Operation, block: TokenBlock) -> None:
-        """Fix the content of an owned slot."""
+    def fill(self, holder: Holder, operation: Operation, blocks: Sequence[TokenBlock]) -> None:
+        """Fix the content of owned slots, of all of them or none."""
 
-    def clear_block(self, slot: int) -> None:
+    def clear_block(self, holder: Holder) -> None:
         """Throw the content of an owned slot away."""
 
-    def set_priority(self, ids: Ids | list[int], priority: int) -> None:
+    def set_priority(self, holder: Holder, priority: int) -> None:
         """Set the priority of held slots."""
 
-    def stage(self, ids: Ids, hashes: Hashes, parent: SequenceHash | None, position: int) -> None:
+    def stage(
+        self, holder: Holder, hashes: Hashes, parent: SequenceHash | None, position: int
+    ) -> None:
         """Fix the names of owned slots."""
 
-    def hold_again(self, slot: int) -> ImmutableBlock:
+    def holders(self, holder: Holder) -> int:
+        """Count the holders of a held slot."""
+
+    def hold_again(self, holder: Holder) -> ImmutableBlock:
         """Make one more handle on a registered slot that is held."""
 
     def upgrade(self, weak: WeakBlock) -> ImmutableBlock | None:
@@ -105,7 +117,7 @@ class Block:
 
     @priority.setter
     def priority(self, priority: int) -> None:
-        self._pool.set_priority([self._held()], priority)
+        self._pool.set_priority(self, priority)
 
     def sequence_hash(self) -> SequenceHash:
         """Name the block and all before it.
@@ -163,6 +175,9 @@ class Block:
             raise StaleHandleError(repr(self))
         return self._slot
 
+    def _held_ids(self) -> Ids:
+        return np.array([self._held()])
+
     def _claim(self) -> Ids:
         """End the hold, for the caller to pass on. Raises StaleHandleError if it has ended."""
         try:
@@ -218,7 +233,7 @@ class MutableBlock(Block):
 
     def init_sequence(self, salt: SaltHash | int | None = None) -> None:
         """Begin to fill the block as the first of a sequence. From Reset to Partial."""
-        self._pool.begin(self._held(), salt)
+        self._pool.begin(self, salt)
 
     def add_token(self, token: int) -> None:
         """Append one token to a Partial block. Raises TokenBlockFull if it is full."""
@@ -242,19 +257,14 @@ class MutableBlock(Block):
         Raises TokenBlockIncomplete if it is not full. Clauses: KV-LIF-03
         """
         block = self._partial(Operation.COMMIT).commit()
-        self._pool.fill(self._slot, Operation.COMMIT, block)
+        self._pool.fill(self, Operation.COMMIT, [block])
 
     def apply_token_block(self, block: TokenBlock) -> None:
         """Fill the block at once, hash and parent included: from Reset to Complete.
 
         Raises BlockStateInvalid if the sizes differ, or the block is not Reset.
         """
-        slot = self._held()
-        if len(block) != self.page_size:
-            sizes = f"size ({len(block)}) does not match Block page size ({self.page_size})"
-            operation = Operation.APPLY_TOKEN_BLOCK.label
-            raise BlockStateInvalid(operation, self.state.block_state, f"TokenBlock {sizes}")
-        self._pool.fill(slot, Operation.APPLY_TOKEN_BLOCK, block)
+        self._pool.fill(self, Operation.APPLY_TOKEN_BLOCK, [block])
 
     def complete(self, block: TokenBlock) -> CompleteBlock:
         """As `apply_token_block`, and turn this handle into a CompleteBlock."""
@@ -272,12 +282,12 @@ class MutableBlock(Block):
         For engines that hash on their own; the tokens stay with them. Raises
         BlockStateInvalid if the block is not Reset, and leaves the handle usable.
         """
-        self._pool.stage(np.array([self._held()]), [sequence_hash], parent, position)
+        self._pool.stage(self, [sequence_hash], parent, position)
         return CompleteBlock(self._pool, int(self._claim()[0]))
 
     def reset(self) -> None:
         """Throw the content away: to Reset, from wherever it is. Clauses: KV-LIF-08"""
-        self._pool.clear_block(self._held())
+        self._pool.clear_block(self)
 
     def _partial(self, operation: Operation) -> PartialTokenBlock:
         slot = self._held()
@@ -300,7 +310,7 @@ class CompleteBlock(Block):
 
     def reset(self) -> MutableBlock:
         """Throw the content away and fill the block anew. Clauses: KV-LIF-08"""
-        self._pool.clear_block(self._held())
+        self._pool.clear_block(self)
         return MutableBlock(self._pool, int(self._claim()[0]))
 
 
@@ -317,11 +327,11 @@ class ImmutableBlock(Block):
     @property
     def use_count(self) -> int:
         """Count what keeps the block active: handles, pins, active children, duplicates."""
-        return int(self._pool.slots.records["refs"][self._held()])
+        return self._pool.holders(self)
 
     def clone(self) -> ImmutableBlock:
         """Make one more handle on the same block. O(1)."""
-        return self._pool.hold_again(self._held())
+        return self._pool.hold_again(self)
 
     def downgrade(self) -> WeakBlock:
         """Turn this handle into a weak one, which keeps nothing alive."""

@@ -57,28 +57,32 @@ def to_keys(hashes: Hashes, bits: int = 64) -> Keys:
     ----------
     O(blocks), O(1) for an array.
     """
-    if isinstance(hashes, np.ndarray) and hashes.dtype == np.uint64 and bits == 64:
+    if (
+        isinstance(hashes, np.ndarray)
+        and hashes.dtype == np.uint64
+        and hashes.ndim == 1
+        and bits == 64
+    ):
         return np.ascontiguousarray(hashes)
+    if isinstance(hashes, bytes | bytearray | str | None):
+        raise InvalidHash(0, hashes, bits)  # one name, and not a sequence of them
     if bits > 64:
-        return np.array([fold(name, bits) for name in hashes], np.uint64)
+        return np.array([fold(name, bits, i) for i, name in enumerate(hashes)], np.uint64)
     try:
         return np.frombuffer(array("Q", hashes), np.uint64)
     except (TypeError, OverflowError):
-        index = next(i for i, name in enumerate(hashes) if not _is_key(name))
-        raise InvalidHash(index, hashes[index], bits) from None
+        return np.array([fold(name, bits, i) for i, name in enumerate(hashes)], np.uint64)
 
 
-def fold(name: SequenceHash, bits: int) -> int:
+def fold(name: SequenceHash, bits: int, index: int = 0) -> int:
     """Cut one hash to its key: the xor of its 64-bit words, so that every bit counts."""
-    value = int.from_bytes(name, "big") if isinstance(name, bytes) else name
+    value = int.from_bytes(name, "big") if isinstance(name, bytes) and bits > 64 else name
+    if isinstance(value, np.integer):
+        value = int(value)
     if not isinstance(value, int) or value < 0 or value >> bits:
-        raise InvalidHash(0, name, bits)
+        raise InvalidHash(index, name, bits)
     key = 0
     while value:
         key ^= value & _MASK
         value >>= 64
     return key
-
-
-def _is_key(name: object) -> bool:
-    return isinstance(name, int | np.integer) and 0 <= int(name) <= _MASK

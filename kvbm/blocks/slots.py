@@ -37,6 +37,9 @@ Keys: TypeAlias = NDArray[np.uint64]
 NONE: Final = -1
 """No slot."""
 
+LARGEST_POSITION: Final = (1 << 32) - 1
+"""Index in its sequence that a block can have at most."""
+
 NO_IDS: Final[Ids] = np.empty(0, np.int64)
 """No slots."""
 

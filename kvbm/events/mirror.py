@@ -30,7 +30,9 @@ class Mirror:
         self.synced = True
 
     def reset(self, snapshot: Snapshot) -> None:
-        """Start over from a snapshot. O(stored)."""
+        """Start over from a snapshot; an older one than is known changes nothing. O(stored)."""
+        if snapshot.next_number < self.next_number:
+            return  # KV-EVT-05: the cursor never moves back
         self.stored = set(snapshot.stored)
         self.next_number = snapshot.next_number
         self.synced = True

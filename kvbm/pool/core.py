@@ -109,27 +109,23 @@ class PoolCore:
         """
         if count > self.available:
             return None
-        ids = self._empty.pop(count)
         evicted: Names = _NO_KEYS
-        if ids.size < count:
-            victims = self.policy.evict(count - ids.size)
-            if ids.size + victims.size != count:
-                self._put_back(ids, victims, count - ids.size)
+        if count <= self.empty:
+            ids = self._empty.pop(count)
+        else:
+            # The policy first: what it does wrong happens before anything else has changed.
+            wanted = count - self.empty
+            victims = self.policy.evict(wanted)
+            if victims.size != wanted:
+                self.policy.insert(victims)
+                raise BrokenPolicy(self.policy, wanted, len(victims))
             if self.on_evict is not None:
                 self.on_evict(victims)
             evicted = self.names(victims)
             self.registry.erase(self.slots.records, victims)  # KV-EVC-03: before it is handed out
-            ids = np.concatenate([ids, victims]) if ids.size else victims
+            ids = np.concatenate([self._empty.pop(self.empty), victims]) if self.empty else victims
         self.slots.allocate(ids)
         return Allocation(ids, evicted)
-
-    def _put_back(self, ids: Ids, victims: Ids, wanted: int) -> None:
-        """Undo a failed allocation: the empty slots return to the front of their queue."""
-        behind = self._empty.pop(self.empty)
-        self._empty.push(ids)
-        self._empty.push(behind)
-        self.policy.insert(victims)
-        raise BrokenPolicy(self.policy, wanted, len(victims))
 
     def register(self, ids: Ids, unmatched: Ids = NO_IDS) -> Published:
         """Publish Complete blocks under their keys, in order; the caller's holds move along.
@@ -166,10 +162,10 @@ class PoolCore:
     def release(self, ids: Ids) -> None:
         """Remove one holder from each slot, last first. O(slots). Clauses: KV-LIF-06"""
         resting, emptied = self.slots.release(ids)
-        if resting.size:
-            self.policy.insert(resting)
         if emptied.size:
             self._empty.push(emptied)
+        if resting.size:
+            self.policy.insert(resting)
 
     def touch(self, ids: Ids) -> None:
         """Make the inactive ones of `ids` the most recently returned, in this order."""

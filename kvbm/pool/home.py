@@ -26,11 +26,12 @@ from typing import Any, Final
 import numpy as np
 
 from kvbm.blocks.block_list import BlockList, claim_all, unclaim_all
-from kvbm.blocks.handles import Block, ImmutableBlock, WeakBlock
+from kvbm.blocks.handles import Block, Holder, ImmutableBlock, WeakBlock
 from kvbm.blocks.keys import Hashes, SequenceHash, fold, to_keys
-from kvbm.blocks.lifecycle import Operation
-from kvbm.blocks.slots import Ids, Slots
+from kvbm.blocks.lifecycle import Operation, State, after
+from kvbm.blocks.slots import LARGEST_POSITION, Ids, Slots
 from kvbm.errors import (
+    BlockStateInvalid,
     InvalidConfig,
     NotOwnerError,
     ProgressEngineShutdown,
@@ -66,8 +67,8 @@ class PoolHome:
         self._closed = False
         self._returns: deque[Ids | list[int]] = deque()
         self._wakers: list[Callable[[], None]] = []  # who waits for returned blocks
-        self._lock = threading.Lock()
-        self._turn_of: int | None = None  # thread that has the lock
+        self._lock = threading.RLock()  # a finaliser may call in before `_in_turn` is set
+        self._in_turn = False
         self._turn = _Turn(self)
 
     # ── turns ─────────────────────────────────────────────────────────────────────────
@@ -107,47 +108,76 @@ class PoolHome:
         for wake in tuple(self._wakers):
             wake()
 
-    def begin(self, slot: int, salt: SaltHash | int | None) -> None:
+    # In these a holder is asked for its slots inside the turn: whoever still holds them then
+    # does so until the turn ends, whatever other threads do with the same handle.
+
+    def begin(self, holder: Holder, salt: SaltHash | int | None) -> None:
         """Start to collect tokens in an owned slot."""
         tokens = PartialTokenBlock(self._page_size, salt, scheme=self._scheme)
         with self._turn as core:
-            core.slots.begin(slot, tokens)
+            core.slots.begin(int(holder._held_ids()[0]), tokens)
 
-    def fill(self, slot: int, operation: Operation, block: TokenBlock) -> None:
-        """Fix the content of an owned slot."""
-        key = fold(block.sequence_hash, self._hash_bits)
-        parent = block.parent_sequence_hash
-        parent_key = None if parent is None else fold(parent, self._hash_bits)
+    def fill(self, holder: Holder, operation: Operation, blocks: Sequence[TokenBlock]) -> None:
+        """Fix the content of owned slots, of all of them or none."""
+        bits = self._hash_bits
+        keys = to_keys([block.sequence_hash for block in blocks], bits).tolist()
+        parents = [block.parent_sequence_hash for block in blocks]
+        parent_keys = [None if parent is None else fold(parent, bits) for parent in parents]
         with self._turn as core:
-            core.slots.fill(slot, operation, key, parent_key, block)
-            self._note_names([slot], [block.sequence_hash], parent)
+            ids = holder._held_ids().tolist()
+            for slot, block in zip(ids, blocks, strict=True):
+                self._need_fit(core.slots.state(slot), operation, block)
+            for index, (slot, block) in enumerate(zip(ids, blocks, strict=True)):
+                core.slots.fill(slot, operation, keys[index], parent_keys[index], block)
+                self._note_names([slot], [block.sequence_hash], parents[index])
 
-    def stage(self, ids: Ids, hashes: Hashes, parent: SequenceHash | None, position: int) -> None:
+    def _need_fit(self, state: State, operation: Operation, block: TokenBlock) -> None:
+        if len(block) != self._page_size:
+            sizes = f"size ({len(block)}) does not match Block page size ({self._page_size})"
+            raise BlockStateInvalid(operation.label, state.block_state, f"TokenBlock {sizes}")
+        if block.scheme != self._scheme:
+            rule = f"a pool of scheme {self._scheme} cannot hold the block"
+            raise InvalidConfig("scheme", block.scheme, rule)
+        after(operation, state)
+
+    def stage(
+        self, holder: Holder, hashes: Hashes, parent: SequenceHash | None, position: int
+    ) -> None:
         """Name what the owner has written into slots."""
         keys = to_keys(hashes, self._hash_bits)
         parent_key = None if parent is None else fold(parent, self._hash_bits)
+        if not isinstance(position, int) or not 0 <= position <= LARGEST_POSITION - len(keys) + 1:
+            rule = "must be an integer, and all positions must fit 32 bits"
+            raise InvalidConfig("position", position, rule)
         with self._turn as core:
+            ids = holder._held_ids()
             core.slots.stage(ids, keys, parent_key, position)
             if self._hash_bits > 64:
                 self._note_names(ids.tolist(), hashes, parent)
 
-    def clear_block(self, slot: int) -> None:
+    def clear_block(self, holder: Holder) -> None:
         """Throw the content of an owned slot away."""
         with self._turn as core:
-            core.slots.reset(slot)
+            core.slots.reset(int(holder._held_ids()[0]))
 
-    def set_priority(self, ids: Ids | list[int], priority: int) -> None:
+    def set_priority(self, holder: Holder, priority: int) -> None:
         """Set the priority of held slots."""
         if not isinstance(priority, int) or not 0 <= priority < 1 << 32:
             raise InvalidConfig("priority", priority, "must be an integer in 0 … 4294967295")
         with self._turn as core:
-            core.slots.records["priority"][ids] = priority
+            core.slots.records["priority"][holder._held_ids()] = priority
 
-    def hold_again(self, slot: int) -> ImmutableBlock:
+    def holders(self, holder: Holder) -> int:
+        """Count the holders of a held slot."""
+        with self._turn as core:
+            return int(core.slots.records["refs"][holder._held_ids()[0]])
+
+    def hold_again(self, holder: Holder) -> ImmutableBlock:
         """Make one more handle on a registered slot that is held."""
         with self._turn as core:
-            core.acquire(np.array([slot]))
-        return ImmutableBlock(self, slot)
+            ids = holder._held_ids()
+            core.acquire(ids)
+            return ImmutableBlock(self, int(ids[0]))
 
     def upgrade(self, weak: WeakBlock) -> ImmutableBlock | None:
         """Find the block of a weak handle: its own slot while that is held, else by hash."""
@@ -162,7 +192,7 @@ class PoolHome:
                     [name], core.registry.find_prefix(to_keys([name], self._hash_bits))
                 )
             core.acquire(ids)
-        return ImmutableBlock(self, int(ids[0])) if len(ids) else None
+            return ImmutableBlock(self, int(ids[0])) if len(ids) else None
 
     # ── names, events, ownership ──────────────────────────────────────────────────────
 
@@ -235,17 +265,20 @@ class _Turn:
 
     def __enter__(self) -> PoolCore:
         home = self._home
-        me = threading.get_ident()
-        if home._turn_of == me:
-            raise ReentrantCall
         home._lock.acquire()
-        home._turn_of = me
-        if home._closed:
-            home._turn_of = None
+        if home._in_turn:
             home._lock.release()
-            raise ProgressEngineShutdown
-        if home._returns:
-            home._let_in()
+            raise ReentrantCall
+        home._in_turn = True
+        try:
+            if home._closed:
+                raise ProgressEngineShutdown
+            if home._returns:
+                home._let_in()
+        except BaseException:  # such as a policy of the user's raises
+            home._in_turn = False
+            home._lock.release()
+            raise
         return home._core
 
     def __exit__(
@@ -259,7 +292,7 @@ class _Turn:
             if _CHECK:
                 home._core._check()
         finally:
-            home._turn_of = None
+            home._in_turn = False
             home._lock.release()
         if home._events is not None:
             home._events.deliver()

@@ -22,6 +22,7 @@ KV-REG-03, KV-EVC-03, KV-EVC-05, KV-EVC-07, KV-EVT-04
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -40,6 +41,7 @@ from kvbm.errors import (
     NotEnoughBlocksAvailable,
     NotPinned,
     NotReturnable,
+    ProgressEngineShutdown,
     ResetError,
 )
 from kvbm.identity import TokenBlock
@@ -226,8 +228,9 @@ class BlockPool(PoolHome):
                 raise NotEnoughBlocksAvailable(count, core.available)
             self._allocated += count
             self._evicted += len(taken.evicted)
+            blocks = BlockList(self, taken.ids, MutableBlock)  # a sink that raises loses none
             self._tell_removed(taken.evicted)
-        return BlockList(self, taken.ids, MutableBlock)
+        return blocks
 
     def register_blocks(
         self, blocks: BlockList[MutableBlock] | Sequence[MutableBlock | CompleteBlock]
@@ -263,18 +266,23 @@ class BlockPool(PoolHome):
         if not len(blocks):
             raise NoBlocksToRegister
         ids, give_back = self._claim(blocks)
+        registered = None
         try:
             with self._turn as core:
                 collisions = self._find_collisions(ids)
                 done = core.register(ids, collisions)
+                registered = BlockList(self, done.holders, ImmutableBlock)
                 self._registered += len(done.stored)
                 self._collisions += len(collisions)
                 self._deduplicated += len(ids) - len(done.stored) - len(collisions)
                 self._tell_stored(done.stored)
+                if done.emptied.size:
+                    self._waiting.wake()
         except BaseException:
-            give_back()
+            if registered is None:  # else the holds are its own
+                give_back()
             raise
-        return BlockList(self, done.holders, ImmutableBlock)
+        return registered
 
     def match_sequence_hashes(self, sequence_hashes: Hashes) -> BlockList[ImmutableBlock]:
         """Hold the longest registered prefix of `sequence_hashes`.
@@ -334,7 +342,9 @@ class BlockPool(PoolHome):
                 if len(self._named([sequence_hashes[index]], slots[[index]]))
             ]
             core.hold(slots[really])
-        return {sequence_hashes[index]: ImmutableBlock(self, int(slots[index])) for index in really}
+            return {
+                sequence_hashes[index]: ImmutableBlock(self, int(slots[index])) for index in really
+            }
 
     def touch_blocks(self, sequence_hashes: Hashes) -> None:
         """Make the inactive blocks of a registered prefix the most recently returned ones.
@@ -363,6 +373,7 @@ class BlockPool(PoolHome):
                 if holders > 1:
                     raise NotReturnable(int(ids[0]), holders)
                 core.release(ids)
+                self._waiting.wake()
         except BaseException:
             give_back()
             raise
@@ -402,6 +413,7 @@ class BlockPool(PoolHome):
                 raise NotPinned(core.slots.name_of(int(short[0])))
             np.subtract.at(core.slots.records["pins"], ids, 1)
             core.release(ids)
+        self._waiting.wake()
 
     # ── eviction and reset ────────────────────────────────────────────────────────────
 
@@ -484,7 +496,7 @@ class BlockPool(PoolHome):
 
     def close(self) -> None:
         """Refuse all later calls. Idempotent; who waits is told. Clauses: KV-SHD-01, KV-SHD-04"""
-        if not self._closed:
+        with suppress(ProgressEngineShutdown):  # of several that close, one does
             with self._turn:
                 self._closed = True
             self._waiting.wake()

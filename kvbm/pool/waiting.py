@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kvbm.blocks.block_list import BlockList
@@ -35,7 +36,7 @@ class _Waiter:
 
     def wake(self) -> None:
         # A finaliser may call this, in any thread: hand over, do nothing here.
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._event.set)
 
     async def sleep(self) -> None:

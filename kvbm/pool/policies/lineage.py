@@ -150,6 +150,9 @@ class LineagePolicy:
 
     def _becomes_leaf(self, node: Node) -> None:
         node.rank = self._rank(node)
+        if len(self._leaves) > 2 * len(self._nodes) + 64:  # where nothing is ever evicted
+            self._leaves = [entry for entry in self._leaves if entry[2].rank == entry[0]]
+            heapq.heapify(self._leaves)
         heapq.heappush(self._leaves, (node.rank, node.slot, node))
 
     def _remove(self, node: Node) -> None:

@@ -134,13 +134,13 @@ class MultiLruPolicy(LruPolicy):
         thresholds: Iterable[int] = (3, 8, 15),
         sketch: FrequencySketch | None = None,
     ) -> None:
-        bounds = np.array(list(thresholds))
-        rising = len(bounds) == 3 and 1 <= bounds[0] < bounds[1] < bounds[2] <= 15
-        if not rising:
+        bounds = tuple(thresholds)
+        whole = len(bounds) == 3 and all(isinstance(bound, int) for bound in bounds)
+        if not whole or not 1 <= bounds[0] < bounds[1] < bounds[2] <= 15:
             rule = "three numbers of uses, 1 ≤ t1 < t2 < t3 ≤ 15"
-            raise InvalidConfig("thresholds", tuple(bounds.tolist()), rule)
+            raise InvalidConfig("thresholds", bounds, rule)
         super().__init__(queues=4)
-        self._thresholds = bounds
+        self._thresholds = np.array(bounds)
         self.sketch = sketch if sketch is not None else FrequencySketch()
 
     def insert(self, ids: Ids) -> None:
