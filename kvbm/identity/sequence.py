@@ -44,7 +44,7 @@ from kvbm.identity.tokens import (
     owned_tokens,
 )
 
-ALWAYS_CHECK = os.environ.get("KVBM_CHECK") == "1"
+ALWAYS_CHECK = os.environ.get("KVBM_CHECK", "0") not in {"", "0"}
 
 
 @final
