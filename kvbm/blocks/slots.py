@@ -261,7 +261,7 @@ def _allocate(records: Records, after: Any, ids: Ids, tick: int) -> None:
     for slot_id in ids:
         slot = records[slot_id]
         _wipe(slot)
-        slot.state = after[Operation.ALLOCATE, slot.state]
+        slot.state = after[Operation.ALLOCATE.value, slot.state]
         slot.refs = 1
         slot.generation += 1
         slot.acquired = tick
@@ -281,11 +281,11 @@ def _stage(
 ) -> int:
     """Stage all of `ids` and return NONE, or none of them and return one that cannot be."""
     for slot_id in ids:
-        if after[Operation.STAGE, records[slot_id].state] == REFUSED:
+        if after[Operation.STAGE.value, records[slot_id].state] == REFUSED:
             return int(slot_id)
     for index in range(ids.size):
         slot = records[ids[index]]
-        slot.state = after[Operation.STAGE, slot.state]
+        slot.state = after[Operation.STAGE.value, slot.state]
         slot.key = keys[index]
         slot.parent_key = parent_key
         slot.has_parent = has_parent
@@ -317,7 +317,7 @@ def _release(
                 emptied[n_emptied] = slot_id
                 n_emptied += 1
                 _wipe(slot)
-            slot.state = after[Operation.RELEASE, slot.state]
+            slot.state = after[Operation.RELEASE.value, slot.state]
             slot.returned = tick
             tick += 1
             # Up to the parent (or primary) that this slot held.
@@ -330,7 +330,7 @@ def _release(
 def _clear(records: Records, after: Any, ids: Ids) -> None:
     for slot_id in ids:
         slot = records[slot_id]
-        slot.state = after[Operation.CLEAR, slot.state]
+        slot.state = after[Operation.CLEAR.value, slot.state]
 
 
 @compiled

@@ -183,7 +183,7 @@ def _hold(buckets: Any, shift: Any, records: Records, after: Any, ids: Ids, woke
             _hold_parent(buckets, shift, records, slot)
             woken[n_woken] = slot_id
             n_woken += 1
-        slot.state = after[Operation.ACQUIRE, slot.state]
+        slot.state = after[Operation.ACQUIRE.value, slot.state]
     return n_woken
 
 
@@ -200,7 +200,7 @@ def _publish(
 ) -> tuple[int, int, int]:
     """Publish all and return counts of `rows`; or none, and return (-1, a wrong slot, 0)."""
     for slot_id in ids:
-        if after[Operation.REGISTER, records[slot_id].state] == REFUSED:
+        if after[Operation.REGISTER.value, records[slot_id].state] == REFUSED:
             return -1, slot_id, 0
     holders, stored, woken, emptied = rows
     n_stored = n_woken = n_emptied = 0
@@ -209,14 +209,14 @@ def _publish(
         slot = records[slot_id]
         holders[index] = slot_id
         if slot_id in unmatched:
-            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
+            slot.state = after[Operation.REGISTER_DUPLICATE.value, slot.state]
             continue
         bucket = buckets[_bucket_of(buckets, shift, slot.key)]
         if bucket.slot == NONE:  # the hash is new
             bucket.key = slot.key
             bucket.slot = slot_id
             _hold_parent(buckets, shift, records, slot)
-            slot.state = after[Operation.REGISTER, slot.state]
+            slot.state = after[Operation.REGISTER.value, slot.state]
             stored[n_stored] = slot_id
             n_stored += 1
             continue
@@ -226,14 +226,14 @@ def _publish(
             _hold_parent(buckets, shift, records, primary)
             woken[n_woken] = bucket.slot
             n_woken += 1
-        primary.state = after[Operation.ACQUIRE, primary.state]
+        primary.state = after[Operation.ACQUIRE.value, primary.state]
         if allow:
             slot.holds = bucket.slot
-            slot.state = after[Operation.REGISTER_DUPLICATE, slot.state]
+            slot.state = after[Operation.REGISTER_DUPLICATE.value, slot.state]
         else:
             holders[index] = bucket.slot
             slot.refs = 0
-            slot.state = after[Operation.REGISTER_REJECTED, slot.state]
+            slot.state = after[Operation.REGISTER_REJECTED.value, slot.state]
             emptied[n_emptied] = slot_id
             n_emptied += 1
     return n_stored, n_woken, n_emptied
