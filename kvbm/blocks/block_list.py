@@ -59,7 +59,7 @@ class BlockList(Sequence[B], Generic[B]):
         slots = self._pool.slots
         for slot in self._ids[slots.records["state"][self._ids] < State.COMPLETE][:1].tolist():
             raise BlockNotComplete(slot, slots.state(slot).block_state)
-        return [slots.name_of(slot) for slot in self._ids.tolist()]
+        return slots.names_of(self._ids)
 
     def set_priority(self, priority: int) -> None:
         """Give all blocks one priority: lower ones are evicted first."""

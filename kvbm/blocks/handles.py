@@ -344,13 +344,15 @@ class ImmutableBlock(Block):
 class WeakBlock:
     """Remembers a registered block without holding it. Clauses: KV-OWN-06"""
 
-    __slots__ = ("_hash", "_pool", "generation", "slot")
+    __slots__ = ("_content", "_hash", "_pool", "generation", "slot")
 
     def __init__(self, pool: Home, slot: int, sequence_hash: SequenceHash) -> None:
         self._pool = pool
         self._hash = sequence_hash
         self.slot = slot
         self.generation = int(pool.slots.records["generation"][slot])
+        # To tell the block from one of equal hash and other tokens, where that is asked for.
+        self._content = pool.slots.contents.get(slot)
 
     def sequence_hash(self) -> SequenceHash:
         """Name the block that this handle remembers."""

@@ -200,6 +200,22 @@ class Slots:
         record = self.records[slot]
         return int(record["parent_key"]) if record["has_parent"] else None
 
+    def names_of(self, ids: Ids) -> list[int | bytes]:
+        """Give `name_of` each slot. O(slots)."""
+        if self.names:
+            return [self.name_of(slot) for slot in ids.tolist()]
+        keys: list[int | bytes] = self.records["key"][ids].tolist()
+        return keys
+
+    def parent_names_of(self, ids: Ids) -> list[int | bytes | None]:
+        """Give `parent_name_of` each slot. O(slots)."""
+        if self.names:
+            return [self.parent_name_of(slot) for slot in ids.tolist()]
+        keys: list[int | bytes | None] = self.records["parent_key"][ids].tolist()
+        for index in np.flatnonzero(self.records["has_parent"][ids] == 0).tolist():
+            keys[index] = None
+        return keys
+
     def forget(self, ids: Ids) -> None:
         """Drop the tokens and names that belong to `ids`. O(1) where none are kept."""
         if self.contents or self.names:

@@ -10,9 +10,10 @@ Clauses: KV-EVT-02, KV-EVT-04, KV-EVT-06, KV-EVT-07, KV-CON-03
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,7 @@ class ChangeKind(Enum):
     REMOVED = "removed"
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedBlock:
+class ChangedBlock(NamedTuple):
     """One block of a change. A removed block carries its hash alone."""
 
     sequence_hash: SequenceHash
@@ -39,14 +39,29 @@ class ChangedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """All that one call stored, parents first, or all that it removed, in order."""
+    """All that one call stored, parents first, or all that it removed, in order.
+
+    One column per property: a call may change thousands of blocks, and an object for
+    each would cost more than the call. `blocks` makes the objects when asked.
+    """
 
     kind: ChangeKind
     tier: str
     scheme: str  # how the hashes were made
     block_size: int  # tokens
-    blocks: tuple[ChangedBlock, ...]
+    sequence_hashes: Sequence[SequenceHash]
+    parent_sequence_hashes: Sequence[SequenceHash | None] = ()  # of stored blocks, as are these:
+    positions: Sequence[int] = ()
+    tokens: Sequence[NDArray[np.uint32] | None] = ()
     group: int = 0  # KV cache group of the model
+
+    @property
+    def blocks(self) -> list[ChangedBlock]:
+        """The change block by block. O(blocks)."""
+        if self.kind is ChangeKind.REMOVED:
+            return [ChangedBlock(name) for name in self.sequence_hashes]
+        columns = (self.sequence_hashes, self.parent_sequence_hashes, self.positions, self.tokens)
+        return [ChangedBlock(*row) for row in zip(*columns, strict=True)]
 
 
 class ChangeSink(Protocol):

@@ -38,7 +38,7 @@ from kvbm.errors import (
     ReentrantCall,
 )
 from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
-from kvbm.pool.changes import Change, ChangedBlock, ChangeKind, ChangeSink
+from kvbm.pool.changes import Change, ChangeKind, ChangeSink
 from kvbm.pool.core import Names, PoolCore
 
 _CHECK: Final = os.environ.get("KVBM_CHECK", "0") not in ("", "0")
@@ -191,6 +191,8 @@ class PoolHome:
                 ids = self._named(
                     [name], core.registry.find_prefix(to_keys([name], self._hash_bits))
                 )
+                if len(ids) and not self._agrees(int(ids[0]), weak._content):
+                    ids = ids[:0]
             core.acquire(ids)
             return ImmutableBlock(self, int(ids[0])) if len(ids) else None
 
@@ -216,31 +218,37 @@ class PoolHome:
                     return ids[:index]
         return ids
 
+    def _agrees(self, slot: int, content: PartialTokenBlock | TokenBlock | None) -> bool:
+        """Whether a registered slot may be taken for a block of equal hash and this content."""
+        raise NotImplementedError
+
     def _tell_stored(self, ids: Ids) -> None:
         if self._events is None or not len(ids):
             return
-        slots = self._core.slots
-        blocks = []
-        for slot in ids.tolist():
-            content = slots.contents.get(slot)
-            blocks.append(
-                ChangedBlock(
-                    slots.name_of(slot),
-                    slots.parent_name_of(slot),
-                    int(slots.records["position"][slot]),
-                    content.tokens if isinstance(content, TokenBlock) else None,
-                )
-            )
-        self._tell(ChangeKind.STORED, blocks)
+        slots, listed = self._core.slots, ids.tolist()
+        contents = [slots.contents.get(slot) for slot in listed] if slots.contents else ()
+        change = Change(
+            ChangeKind.STORED,
+            self._tier,
+            self._scheme,
+            self._page_size,
+            sequence_hashes=slots.names_of(ids),
+            parent_sequence_hashes=slots.parent_names_of(ids),
+            positions=slots.records["position"][ids].tolist(),
+            tokens=[
+                content.tokens if isinstance(content, TokenBlock) else None for content in contents
+            ]
+            or [None] * len(listed),
+        )
+        self._events.append(change)
 
     def _tell_removed(self, names: Names) -> None:
-        if self._events is not None and len(names):
-            each = names.tolist() if isinstance(names, np.ndarray) else names
-            self._tell(ChangeKind.REMOVED, [ChangedBlock(name) for name in each])
-
-    def _tell(self, kind: ChangeKind, blocks: list[ChangedBlock]) -> None:
-        assert self._events is not None, "called without an audience"
-        self._events.append(Change(kind, self._tier, self._scheme, self._page_size, tuple(blocks)))
+        if self._events is None or not len(names):
+            return
+        listed = names.tolist() if isinstance(names, np.ndarray) else names
+        self._events.append(
+            Change(ChangeKind.REMOVED, self._tier, self._scheme, self._page_size, listed)
+        )
 
     def _claim(self, blocks: BlockList[Any] | Sequence[Block]) -> tuple[Ids, Callable[[], None]]:
         """End the holds of `blocks` for a call to take over; also give what undoes that."""

@@ -44,7 +44,7 @@ from kvbm.errors import (
     ProgressEngineShutdown,
     ResetError,
 )
-from kvbm.identity import TokenBlock
+from kvbm.identity import PartialTokenBlock, TokenBlock
 from kvbm.identity import scheme as scheme_named
 from kvbm.pool.changes import ChangeSink
 from kvbm.pool.core import PoolCore
@@ -554,6 +554,14 @@ class BlockPool(PoolHome):
             if not same:
                 collisions.append(slot)
         return np.array(collisions, np.int64)
+
+    def _agrees(self, slot: int, content: PartialTokenBlock | TokenBlock | None) -> bool:
+        """See PoolHome. Clauses: KV-IDN-06"""
+        if not self._verify_tokens or not isinstance(content, TokenBlock):
+            return True
+        same = self._same_tokens(slot, content)
+        self._collisions += not same
+        return same
 
     def _same_tokens(self, slot: int, block: TokenBlock) -> bool:
         """Compare what is known of the slot's content with `block`, parent included."""
