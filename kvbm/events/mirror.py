@@ -50,7 +50,7 @@ class Mirror:
             return
         self.next_number += 1
         change = item.change
-        keys = {(change.tier, block.sequence_hash) for block in change.blocks}
+        keys = {(change.tier, name) for name in change.sequence_hashes}
         if change.kind is ChangeKind.STORED:
             self.stored |= keys
         else:
