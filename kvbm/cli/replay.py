@@ -37,7 +37,7 @@ from kvbm.replay.summary import Summary
 from kvbm.replay.trace import Trace, read_trace
 from kvbm.replay.workload import generate
 
-CURVE = ((1, 8), (1, 4), (1, 2), (1, 1), (2, 1), (4, 1))
+CURVE = ((1, 4), (1, 2), (1, 1), (2, 1), (4, 1), (8, 1))
 """Sizes at which a page draws its curves, as fractions of the one size that was asked for."""
 
 
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blocks", action="append", type=_sizes, metavar="N",
         help="cache size in blocks, or inf; repeat it or separate by commas; "
-        "default: about a quarter of the trace's different blocks",
+        "default: about an eighth of the trace's different blocks",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, help="of the invented workload; default: 0")
     parser.add_argument(

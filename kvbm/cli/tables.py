@@ -35,6 +35,10 @@ policy can beat it.
 Belady's MIN: a cache of the same size that knows what will be asked next. A
 yardstick for single blocks, not a proven optimum for prefixes."""
 
+AGREEMENT = """Equal rows are no mistake. A trace sets no priorities, a match makes a block
+young again, and requests give their last blocks back first; so `priority`,
+`lru`, `fifo` and `lineage` evict the same blocks here."""
+
 
 def print_tables(report: Report) -> None:
     """Print all that a reader needs to understand the results."""
@@ -57,6 +61,15 @@ def print_tables(report: Report) -> None:
     for note in report.notes():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
     console.print(WORDS)
+    if _some_agree(results):
+        console.print(AGREEMENT)
+
+
+def _some_agree(results: Sequence[ReplayResult]) -> bool:
+    """Tell whether several policies that a reader would expect to differ had the same hits."""
+    alike = {"priority", "lru", "fifo", "lineage"}
+    hits = [one.hit_tokens for one in results if one.policy in alike]
+    return len(hits) > 1 and len(set(hits)) == 1 and hits[0] is not None
 
 
 def _sizes(sizes: Sequence[int | None], summary: Summary) -> str:

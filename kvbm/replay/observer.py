@@ -6,8 +6,8 @@ What this is
 
 Interface, as rules of use
     * `after_request` is called for every request, in order.
-    * An age is counted in ticks, one for each block that a request uses: how long ago the
-      evicted block was used last.
+    * An age is counted in ticks of the pool, one for each block taken or given back: how long
+      ago the evicted block was given back last.
     * `samples()` may be called at any time; what it returns never changes.
 """
 

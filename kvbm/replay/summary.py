@@ -63,10 +63,10 @@ class Summary:
         )
 
     def sensible_capacity(self) -> int:
-        """Choose a capacity at which policies differ: about a quarter of the different blocks.
+        """Choose a capacity at which policies differ: about an eighth of the different blocks.
 
         Two leading digits, and never too small for the longest request.
         """
-        quarter = max(1, self.distinct // 4)
-        unit: int = 10 ** max(0, len(str(quarter)) - 2)
-        return max(quarter // unit * unit, self.longest + 1)
+        eighth = max(1, self.distinct // 8)
+        unit: int = 10 ** max(0, len(str(eighth)) - 2)
+        return max(eighth // unit * unit, self.longest + 1)
