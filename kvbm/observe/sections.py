@@ -131,9 +131,10 @@ def ages(report: Report) -> str:
         return section(title, "", "Nothing was evicted, or these rules do not say what was.")
     return section(
         title,
-        _figure(lambda width: histogram_chart(histogram, "ticks since the block was given back", width)),
+        _figure(lambda width: histogram_chart(histogram, "ticks since it was given back", width)),
         f"Each bar counts evicted blocks, {whole(histogram.total)} in all, by how long nobody "
-        "had used them. A tick is one block taken or given back. Far to the right, the cache throws away what is long forgotten. On the "
+        "had used them. A tick is one block taken or given back. Far to the right, the cache "
+        "throws away what is long forgotten. On the "
         "left are blocks that had been used only just before: the cache is too small for its "
         "users, or the policy gives up too early.",
     )
