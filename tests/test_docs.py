@@ -37,6 +37,8 @@ THE_BOOK: Final = {
 _FENCE: Final = re.compile(r"^```(\w*)$(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 
+_MEMBER: Final = re.compile(r"`([A-Z]\w*)\.(\w+)`")
+
 
 # ── reading ───────────────────────────────────────────────────────────────────────────────
 
@@ -97,6 +99,19 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
+def lost_names(page: str, sources: list[str]) -> list[str]:
+    """Give the `Class.member` of a page that no source has, so that no pointer goes stale."""
+    return [
+        f"{owner}.{member}"
+        for owner, member in _MEMBER.findall(page)
+        if not any(
+            re.search(rf"^class {owner}\b", source, re.MULTILINE)
+            and re.search(rf"\b{member}\b", source)
+            for source in sources
+        )
+    ]
+
+
 def _generator() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     assert spec is not None
@@ -134,6 +149,12 @@ def test_the_links_of_a_page_lead_somewhere(name: str) -> None:
 def test_the_generated_parts_of_a_page_are_fresh(name: str) -> None:
     page = PAGES[name].read_text("utf-8")
     assert _generator().render(page) == page, "stale; run docs/generate.py"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_names_only_members_that_exist(name: str) -> None:
+    sources = [file.read_text("utf-8") for file in ROOT.glob("kvbm/**/*.py")]
+    assert not lost_names(PAGES[name].read_text("utf-8"), sources)
 
 
 def test_every_generated_part_is_shown_somewhere() -> None:
@@ -192,6 +213,14 @@ def test_a_dead_link_is_seen(link: str) -> None:
 @pytest.mark.parametrize("link", ["identity.md", "#one-page", "https://example.org/none"])
 def test_a_link_that_leads_somewhere_is_fine(link: str) -> None:
     assert not dead_links(f"# One page\n\n[here]({link})\n", DOCS)
+
+
+def test_a_member_that_is_gone_is_seen() -> None:
+    sources = ["class Pool:\n    def take(self): ...", "def give(): ..."]
+    assert lost_names("`Pool.take`, `Pool.give`, `Pond.take`", sources) == [
+        "Pool.give",
+        "Pond.take",
+    ]
 
 
 @pytest.mark.parametrize("name", ["lifecycle table", "lifecycle diagram", "clauses"])
