@@ -19,8 +19,7 @@ Clauses: KV-CAP-02, KV-CAP-03, KV-CAP-05, KV-CAP-06, KV-EVC-03, KV-EVC-05, KV-RE
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -38,8 +37,7 @@ Names: TypeAlias = Keys | list[SequenceHash]
 _NO_KEYS = np.empty(0, np.uint64)
 
 
-@dataclass(slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """Slots that one call took, the empty ones first, and the keys that had to go."""
 
     ids: Ids
@@ -107,23 +105,23 @@ class PoolCore:
 
         Clauses: KV-CAP-06, KV-EVC-03, KV-EVC-05, KV-EVC-06
         """
-        if count > self.available:
+        empty = len(self._empty)
+        if count > empty + len(self.policy):
             return None
         evicted: Names = _NO_KEYS
-        if count <= self.empty:
+        if count <= empty:
             ids = self._empty.pop(count)
         else:
             # The policy first: what it does wrong happens before anything else has changed.
-            wanted = count - self.empty
-            victims = self.policy.evict(wanted)
-            if victims.size != wanted:
+            victims = self.policy.evict(count - empty)
+            if victims.size != count - empty:
                 self.policy.insert(victims)
-                raise BrokenPolicy(self.policy, wanted, len(victims))
+                raise BrokenPolicy(self.policy, count - empty, victims.size)
             if self.on_evict is not None:
                 self.on_evict(victims)
             evicted = self.names(victims)
             self.registry.erase(self.slots.records, victims)  # KV-EVC-03: before it is handed out
-            ids = np.concatenate([self._empty.pop(self.empty), victims]) if self.empty else victims
+            ids = np.concatenate([self._empty.pop(empty), victims]) if empty else victims
         self.slots.allocate(ids)
         return Allocation(ids, evicted)
 
