@@ -33,7 +33,7 @@ from kvbm.blocks.block_list import BlockList
 from kvbm.blocks.handles import Block, CompleteBlock, ImmutableBlock, MutableBlock
 from kvbm.blocks.keys import Hashes, SequenceHash, to_keys
 from kvbm.blocks.lifecycle import State
-from kvbm.blocks.slots import NO_IDS, NONE, Ids
+from kvbm.blocks.slots import NO_IDS, NONE, Ids, Keys
 from kvbm.errors import (
     BlockNotFound,
     InvalidConfig,
@@ -325,26 +325,44 @@ class BlockPool(PoolHome):
                     break
             return self._hit(core, ids, len(keys))
 
-    def scan_matches(self, sequence_hashes: Hashes) -> dict[SequenceHash, ImmutableBlock]:
+    def scan_matches(
+        self, sequence_hashes: Hashes, *, touch: bool = True
+    ) -> dict[SequenceHash, ImmutableBlock]:
         """Hold every registered block of `sequence_hashes`, wherever it is in the list.
 
-        Returns a handle for each hash found, in order of the list; a repeated hash counts
-        once. O(hashes). Clauses: KV-REG-01
+        Parameters
+        ----------
+        sequence_hashes
+            Hashes in any order.
+        touch
+            Whether this counts as a use of each block that is found.
+
+        Returns
+        -------
+        dict
+            A handle for each hash found, in order of the list; a repeated hash counts once.
+
+        Complexity
+        ----------
+        O(hashes).
+
+        Clauses: KV-REG-01
         """
         keys = to_keys(sequence_hashes, self._hash_bits)
         with self._turn as core:
-            slots = core.registry.find(keys)
-            _, first = np.unique(keys, return_index=True)
-            found = np.sort(first[slots[first] != NONE])
-            really = [
-                index
-                for index in found.tolist()
-                if len(self._named([sequence_hashes[index]], slots[[index]]))
-            ]
-            core.hold(slots[really])
-            return {
-                sequence_hashes[index]: ImmutableBlock(self, int(slots[index])) for index in really
-            }
+            found = self._found(core, sequence_hashes, keys)
+            slots = np.array(list(found.values()), np.int64)
+            core.acquire(slots)
+            if touch:
+                core.policy.used(slots)
+            return {name: ImmutableBlock(self, slot) for name, slot in found.items()}
+
+    def contains(self, sequence_hashes: Hashes) -> list[bool]:
+        """Tell which hashes are registered now. A look that changes nothing. O(hashes)."""
+        keys = to_keys(sequence_hashes, self._hash_bits)
+        with self._turn as core:
+            found = self._found(core, sequence_hashes, keys)
+        return [name in found for name in sequence_hashes]
 
     def touch_blocks(self, sequence_hashes: Hashes) -> None:
         """Make the inactive blocks of a registered prefix the most recently returned ones.
@@ -530,6 +548,16 @@ class BlockPool(PoolHome):
         self._requested += requested
         self._matched += len(ids)
         return BlockList(self, ids, ImmutableBlock)
+
+    def _found(self, core: PoolCore, hashes: Hashes, keys: Keys) -> dict[SequenceHash, int]:
+        """Find the slot of each hash that is registered, in order of the list."""
+        slots = core.registry.find(keys)
+        listed = hashes.tolist() if isinstance(hashes, np.ndarray) else hashes
+        return {
+            name: int(slots[index])
+            for index, name in enumerate(listed)
+            if slots[index] != NONE and len(self._named([name], slots[index : index + 1]))
+        }
 
     def _all_of(self, core: PoolCore, hashes: Hashes) -> Ids:
         ids = self._named(hashes, core.registry.find_prefix(to_keys(hashes, self._hash_bits)))
