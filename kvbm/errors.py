@@ -31,6 +31,18 @@
     │   ├── BrokenPolicy          (RuntimeError)       kind WrongState
     │   ├── WaitCancelled         (TimeoutError)       kind Cancelled
     │   └── ProgressEngineShutdown (RuntimeError)      kind Closed
+    ├── StorageError                                   kind Failed
+    │   ├── InvalidStorageConfig (InvalidConfig)       kind Invalid
+    │   ├── AllocationFailed      (MemoryError)        kind Exhausted
+    │   ├── NotAccessible         (BufferError)        kind Unsupported
+    │   ├── CudaUnavailable       (RuntimeError)       kind Unsupported
+    │   ├── StorageClosed         (RuntimeError)       kind Closed
+    │   ├── RegistrationKeyExists (ValueError)         kind WrongState
+    │   ├── HandleNotFound        (LookupError)        kind NotFound
+    │   └── OperationFailed       (RuntimeError)       kind Failed
+    │       ├── OutOfBounds       (IndexError)         kind Invalid
+    │       ├── DiskIoFailed      (OSError)            kind Failed
+    │       └── DiskIoTimeout     (TimeoutError)       kind Cancelled
     └── TraceError                (ValueError)         kind Invalid
 
 `kind` is the language-neutral name that the conformance suite compares. Message
@@ -40,12 +52,17 @@ derives the nearest builtin, so that code which knows nothing of kvbm catches it
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from typing import ClassVar
 
 
 class ErrorKind(Enum):
-    """Language-neutral name of a refusal. `INVALID` is for input that no state could accept."""
+    """Language-neutral name of a refusal.
+
+    `INVALID` is for input that no state could accept, `FAILED` for what machines do to us:
+    input and state were fine, and a disk or a driver was not.
+    """
 
     NOT_FOUND = "NotFound"
     EXHAUSTED = "Exhausted"
@@ -56,6 +73,7 @@ class ErrorKind(Enum):
     CANCELLED = "Cancelled"
     CLOSED = "Closed"
     UNSUPPORTED = "Unsupported"
+    FAILED = "Failed"
     INVALID = "Invalid"
 
 
@@ -340,6 +358,124 @@ class ProgressEngineShutdown(BlockPoolError, RuntimeError):
 
     def __init__(self) -> None:
         super().__init__("the block pool is closed")
+
+
+# ── storage ───────────────────────────────────────────────────────────────────────────────
+
+
+class StorageError(KvbmError):
+    """Memory or a file could not be had, reached or used."""
+
+    kind = ErrorKind.FAILED
+
+
+class InvalidStorageConfig(StorageError, InvalidConfig):
+    """A storage was asked for, or given, that cannot be. Carries `field` and `value`."""
+
+    kind = ErrorKind.INVALID
+
+
+class AllocationFailed(StorageError, MemoryError):
+    """There is no room for a storage. Nothing was taken. Carries `storage`, `size`, `reason`."""
+
+    kind = ErrorKind.EXHAUSTED
+
+    def __init__(self, storage: str, size: int, reason: str) -> None:
+        super().__init__(f"{storage} storage of {size} bytes: {reason}")
+        self.storage = storage
+        self.size = size
+        self.reason = reason
+
+
+class NotAccessible(StorageError, BufferError):
+    """The bytes are not where this call could reach them. Carries `storage`."""
+
+    kind = ErrorKind.UNSUPPORTED
+
+    def __init__(self, storage: str, operation: str, instead: str) -> None:
+        super().__init__(f"{operation} cannot reach the bytes of {storage} storage; {instead}")
+        self.storage = storage
+
+
+class CudaUnavailable(StorageError, RuntimeError):
+    """Memory of a CUDA device was asked for, and there is no way to it. Carries `device_id`."""
+
+    kind = ErrorKind.UNSUPPORTED
+
+    def __init__(self, device_id: int, missing: str) -> None:
+        super().__init__(
+            f"DeviceAllocator({device_id}) needs CUDA: {missing}; use "
+            f"DeviceAllocator.emulated({device_id}), which is host memory that stands in for it"
+        )
+        self.device_id = device_id
+
+
+class StorageClosed(StorageError, RuntimeError):
+    """A storage was used after its close()."""
+
+    kind = ErrorKind.CLOSED
+
+    def __init__(self, storage: str) -> None:
+        super().__init__(f"the {storage} storage is closed")
+        self.storage = storage
+
+
+class RegistrationKeyExists(StorageError, ValueError):
+    """A storage holds a handle of this key already. Carries `key`; the new handle is not kept."""
+
+    kind = ErrorKind.WRONG_STATE
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"a handle is registered under {key!r}; it stays until close()")
+        self.key = key
+
+
+class HandleNotFound(StorageError, LookupError):
+    """A storage has no handle of this key. Carries `key`."""
+
+    kind = ErrorKind.NOT_FOUND
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no handle is registered under {key!r}; ask is_registered() first")
+        self.key = key
+
+
+class OperationFailed(StorageError, RuntimeError):
+    """An operation on a storage did not do what it was asked to do."""
+
+
+class OutOfBounds(OperationFailed, IndexError):
+    """A range of bytes is not inside its storage. Nothing was touched."""
+
+    kind = ErrorKind.INVALID
+
+    def __init__(self, operation: str, offset: int, size: int, limit: int) -> None:
+        super().__init__(
+            f"{operation} of {size} bytes at {offset} does not fit the {limit} bytes of the storage"
+        )
+        self.offset = offset
+        self.size = size
+        self.limit = limit
+
+
+class DiskIoFailed(OperationFailed, OSError):
+    """The disk moved fewer bytes than it was asked to, or none. Also carries `errno`.
+
+    What is in the range now, in the file or in the buffers, is unknown: treat it as lost.
+    """
+
+    def __init__(self, code: int, operation: str, offset: int, wanted: int, moved: int) -> None:
+        text = f"{operation} at {offset} moved {moved} of {wanted} bytes: {os.strerror(code)}"
+        OSError.__init__(self, code, text)  # sets errno; RuntimeError, which comes first, does not
+        self.offset = offset
+        self.wanted = wanted
+        self.moved = moved
+
+
+class DiskIoTimeout(OperationFailed, TimeoutError):
+    """The disk did not answer in time. Its buffers stay in use until the call returns."""
+
+    kind = ErrorKind.CANCELLED
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────
