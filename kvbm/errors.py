@@ -43,6 +43,22 @@
     │       ├── OutOfBounds       (IndexError)         kind Invalid
     │       ├── DiskIoFailed      (OSError)            kind Failed
     │       └── DiskIoTimeout     (TimeoutError)       kind Cancelled
+    ├── LayoutError
+    │   ├── InvalidBlockIndex     (IndexError)         kind Invalid
+    │   ├── InvalidLayerIndex     (IndexError)         kind Invalid
+    │   ├── InvalidOuterIndex     (IndexError)         kind Invalid
+    │   ├── NotContiguous         (BufferError)        kind Unsupported
+    │   ├── AxesNotAvailable      (TypeError)          kind Unsupported
+    │   ├── InvalidDescriptor     (ValueError)         kind Invalid
+    │   └── LayoutMismatch        (ValueError)         kind Invalid
+    ├── TransferError
+    │   ├── CountMismatch         (ValueError)         kind Invalid
+    │   ├── BlockOutOfRange       (IndexError)         kind Invalid
+    │   ├── DuplicateDestinationBlocks (ValueError)    kind Invalid
+    │   ├── OverlappingBlocks     (ValueError)         kind Invalid
+    │   ├── InvalidRange          (ValueError)         kind Invalid
+    │   └── IncompatibleTypes     (TypeError)          kind Invalid
+    │       └── UnsupportedTransfer                    kind Unsupported
     └── TraceError                (ValueError)         kind Invalid
 
 `kind` is the language-neutral name that the conformance suite compares. Message
@@ -476,6 +492,141 @@ class DiskIoTimeout(OperationFailed, TimeoutError):
     """The disk did not answer in time. Its buffers stay in use until the call returns."""
 
     kind = ErrorKind.CANCELLED
+
+
+# ── layouts ───────────────────────────────────────────────────────────────────────────────
+
+
+class LayoutError(KvbmError):
+    """A question about a layout has no answer."""
+
+
+class InvalidBlockIndex(LayoutError, IndexError):
+    """There is no such block. Carries `index` and `count`."""
+
+    def __init__(self, index: object, count: int) -> None:
+        super().__init__(f"block index {index!r} is outside 0 … {count - 1}")
+        self.index = index
+        self.count = count
+
+
+class InvalidLayerIndex(LayoutError, IndexError):
+    """There is no such layer. Carries `index` and `count`."""
+
+    def __init__(self, index: object, count: int) -> None:
+        super().__init__(f"layer index {index!r} is outside 0 … {count - 1}")
+        self.index = index
+        self.count = count
+
+
+class InvalidOuterIndex(LayoutError, IndexError):
+    """There is no such outer index. Carries `index` and `count`."""
+
+    def __init__(self, index: object, count: int) -> None:
+        super().__init__(f"outer index {index!r} is outside 0 … {count - 1}")
+        self.index = index
+        self.count = count
+
+
+class NotContiguous(LayoutError, BufferError):
+    """Something was asked for as one piece that does not lie in one piece."""
+
+    kind = ErrorKind.UNSUPPORTED
+
+
+class AxesNotAvailable(LayoutError, TypeError):
+    """The layout has no labelled axes, because its regions are not evenly spaced."""
+
+    kind = ErrorKind.UNSUPPORTED
+
+    def __init__(self, layout: str) -> None:
+        super().__init__(f"a {layout} layout has no labelled axes; use offsets()")
+
+
+class InvalidDescriptor(LayoutError, ValueError):
+    """A serialised layout cannot be read."""
+
+
+class LayoutMismatch(LayoutError, ValueError):
+    """Two layouts that must be equal are not. Carries `field`, `ours` and `theirs`."""
+
+    def __init__(self, field: str, ours: object, theirs: object) -> None:
+        super().__init__(f"layouts differ in {field}: {ours!r} here, {theirs!r} there")
+        self.field = field
+        self.ours = ours
+        self.theirs = theirs
+
+
+# ── transfers ─────────────────────────────────────────────────────────────────────────────
+
+
+class TransferError(KvbmError):
+    """A transfer was refused before the first byte moved, or failed."""
+
+
+class CountMismatch(TransferError, ValueError):
+    """There are not as many targets as sources. Carries `sources` and `targets`."""
+
+    def __init__(self, sources: int, targets: int) -> None:
+        super().__init__(f"{sources} source blocks, but {targets} target blocks")
+        self.sources = sources
+        self.targets = targets
+
+
+class BlockOutOfRange(TransferError, IndexError):
+    """A transfer names a block that is not there. Carries `side`, `block_id` and `count`."""
+
+    def __init__(self, side: str, block_id: object, count: int) -> None:
+        super().__init__(f"{side} block {block_id!r} is outside 0 … {count - 1}")
+        self.side = side
+        self.block_id = block_id
+        self.count = count
+
+
+class DuplicateDestinationBlocks(TransferError, ValueError):
+    """Two blocks of one transfer have the same target. Carries `duplicates`."""
+
+    def __init__(self, duplicates: list[int]) -> None:
+        super().__init__(f"target blocks {duplicates} are named more than once")
+        self.duplicates = duplicates
+
+
+class OverlappingBlocks(TransferError, ValueError):
+    """Blocks are source and target of one transfer at once. Carries `blocks`."""
+
+    def __init__(self, blocks: list[int]) -> None:
+        super().__init__(f"blocks {blocks} are source and target in the same memory")
+        self.blocks = blocks
+
+
+class InvalidRange(TransferError, ValueError):
+    """A part of an axis that is to be moved does not exist. Carries `axis`."""
+
+    def __init__(self, axis: str, reason: str) -> None:
+        super().__init__(f"range of axis {axis}: {reason}")
+        self.axis = axis
+
+
+class IncompatibleTypes(TransferError, TypeError):
+    """The two sides of a transfer differ where they must not. Carries `field`."""
+
+    def __init__(self, field: str, source: object, target: object) -> None:
+        super().__init__(f"{field} is {source!r} in the source and {target!r} in the target")
+        self.field = field
+        self.source = source
+        self.target = target
+
+
+class UnsupportedTransfer(IncompatibleTypes):
+    """There is no way from this kind of memory to that one."""
+
+    kind = ErrorKind.UNSUPPORTED
+
+    def __init__(self, source: object, target: object, reason: str) -> None:
+        TransferError.__init__(self, f"{source} to {target}: {reason}")
+        self.field = "storage"
+        self.source = source
+        self.target = target
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────
