@@ -167,9 +167,11 @@ class BlockList(Sequence[B], Generic[B]):
 
     def __del__(self) -> None:
         try:
+            if not self._hold:
+                return  # used up: the common case, and an exception would cost more than all else
             ids = self._hold.pop()
         except (AttributeError, IndexError):
-            return
+            return  # never finished, or another thread was quicker
         if not self._handles:
             self._pool.give_back(ids)
             return

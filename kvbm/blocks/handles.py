@@ -161,9 +161,11 @@ class Block:
     def __del__(self) -> None:
         # At any time, in any thread, inside any call: only queue it.
         try:
+            if not self._hold:
+                return  # used up
             slot = self._hold.pop()
         except (AttributeError, IndexError):
-            return  # used up, or never finished
+            return  # never finished, or another thread was quicker
         self._pool.give_back([slot])
 
     def __repr__(self) -> str:

@@ -30,6 +30,7 @@ SequenceHash: TypeAlias = int | bytes
 Hashes: TypeAlias = Sequence[SequenceHash] | Keys
 """Sequence hashes of one call: uint64[blocks], or a sequence of integers or bytes."""
 
+_UINT64 = np.dtype(np.uint64)
 _MASK = (1 << 64) - 1
 
 

@@ -61,6 +61,8 @@ SLOT: Final = np.dtype(
     ]
 )
 
+_ROOT: Final = np.uint64(0)
+
 Records: TypeAlias = NDArray[Any]
 """SLOT[slots]."""
 
@@ -129,7 +131,7 @@ class Slots:
         BlockStateInvalid
             One of the blocks is not Reset. Nothing has changed.
         """
-        has_parent, parent_key = parent is not None, np.uint64(parent or 0)
+        has_parent, parent_key = parent is not None, np.uint64(parent) if parent else _ROOT
         wrong = _stage(self.records, AFTER, ids, keys, has_parent, parent_key, position, chained)
         if wrong != NONE:
             after(Operation.STAGE, self.state(wrong))  # raises: the loop has changed nothing
