@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,14 @@ class Home(Protocol):
         """Find the block of a weak handle again."""
 
 
+class BasicMetadata(NamedTuple):
+    """What a pool notes of each block beside its content. Ticks count acquires and returns."""
+
+    priority: int
+    returned: int  # tick of the last return of the slot, 0 before the first
+    acquired: int  # tick of its last allocation
+
+
 class Block:
     """What handles share: one hold on one slot, which ends once."""
 
@@ -87,7 +95,9 @@ class Block:
     def __init__(self, pool: Home, slot: int) -> None:
         self._pool = pool
         self._slot = slot
-        # Who pops the hold ends it. list.pop is atomic, so of two threads one gets it.
+        # Who pops the hold ends it. list.pop is atomic, so of two threads one gets it. While
+        # it is there the slot cannot get another tenant, so no generation need be compared
+        # (KV-LIF-02); a WeakBlock, which holds nothing, compares it.
         self._hold = [slot]
 
     @property
@@ -119,6 +129,12 @@ class Block:
     def priority(self, priority: int) -> None:
         self._pool.set_priority(self, priority)
 
+    @property
+    def metadata(self) -> BasicMetadata:
+        """Priority and ticks, as they are now."""
+        record = self._pool.slots.records[self._held()]
+        return BasicMetadata(*(int(record[name]) for name in BasicMetadata._fields))
+
     def sequence_hash(self) -> SequenceHash:
         """Name the block and all before it.
 
@@ -144,6 +160,13 @@ class Block:
     def release(self) -> None:
         """Give the slot back. Raises StaleHandleError the second time. Clauses: KV-LIF-06"""
         self._pool.give_back(self._claim())
+
+    def __len__(self) -> int:
+        """Count the tokens in the block."""
+        return self.page_size if self.is_complete else 0
+
+    def __bool__(self) -> bool:
+        return True  # a handle without tokens is still a handle
 
     def __enter__(self) -> Self:
         self._held()
@@ -205,12 +228,7 @@ class MutableBlock(Block):
     def __len__(self) -> int:
         """Count the tokens in the block."""
         content = self._pool.slots.contents.get(self._held())
-        if content is not None:
-            return len(content)
-        return self.page_size if self.is_complete else 0
-
-    def __bool__(self) -> bool:
-        return True  # a handle without tokens is still a handle
+        return len(content) if content is not None else super().__len__()
 
     @property
     def remaining(self) -> int:

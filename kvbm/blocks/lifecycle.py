@@ -4,8 +4,9 @@ What this is
     Seven states of a slot, and for every operation the state that it leads to.
     What is not in `TABLE` cannot happen.
 
-        Reset ──► Partial ──► Complete ──► Registered          the block's state
+        Reset ──► Partial ──► Complete ──► Registered ──╮      the block's state
         ╰──────── owned by one writer ──╯  ╰─ shared, read ─╯
+          ▲─────────────────── evicted, or cleared ─────╯
 
     A slot is *empty* or *owned* while its block is not registered, and *active*,
     *inactive* or a *duplicate* when it is.
@@ -40,6 +41,9 @@ class State(IntEnum):
     ACTIVE = 4
     INACTIVE = 5
     DUPLICATE = 6
+
+    def __str__(self) -> str:
+        return self.name.lower()
 
     @property
     def block_state(self) -> str:
@@ -115,7 +119,9 @@ TABLE: Final = (
     Transition(Operation.RELEASE, State.COMPLETE, State.EMPTY),
     Transition(Operation.RELEASE, State.ACTIVE, State.INACTIVE, "last holder"),
     Transition(Operation.RELEASE, State.DUPLICATE, State.EMPTY, "last holder"),
-    Transition(Operation.CLEAR, State.INACTIVE, State.EMPTY, "reset, reset_blocks, eviction"),
+    Transition(
+        Operation.CLEAR, State.INACTIVE, State.EMPTY, "reset, reset_blocks, trigger_eviction"
+    ),
 )
 
 REFUSED: Final = 255

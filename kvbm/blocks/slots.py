@@ -7,14 +7,18 @@ What this is
     and a duplicate holds its primary, through the link `holds`.
 
 Interface, as rules of use
-    * allocate() → stage() → Registry.publish() → release() is the path of one block.
+    * allocate() → stage() → publish → release() is the path of one block.
     * release() removes one holder of each slot, last slot of the batch first.
+    * The two steps that must know which slot answers for a hash, to publish and to hold,
+      are loops over the same records in `kvbm.pool.registry`.
+    * Ticks count acquires and returns. They order nothing themselves: a policy keeps its
+      slots in the order of their return. They say how old a block is.
     * A batch is an int64 array of slot ids. Nothing here knows which slots are empty
       or which hash is registered: the pool does, and acts on what is returned.
     * The numbers of `State` and `Operation` are frozen into compiled code: append to
       them, never renumber.
 
-Clauses: KV-LIF-01, KV-LIF-04, KV-LIF-05, KV-LIF-07, KV-OWN-01, KV-OWN-03
+Clauses: KV-LIF-01, KV-LIF-04, KV-LIF-07, KV-OWN-01, KV-OWN-03
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ SLOT: Final = np.dtype(
         ("position", "u4"),  # index of the block in its sequence
         ("state", "u1"),
         ("has_parent", "u1"),
-        ("spare", "u2"),
+        ("padding", "u2"),  # a record is 64 bytes: one line of a CPU's cache
         ("pins", "u4"),  # holders that are pins
     ]
 )
@@ -246,8 +250,8 @@ class Slots:
 
     def __str__(self) -> str:
         rows = (
-            f"{slot}:{State(record['state']).name.lower()} refs {record['refs']}"
-            + (f" key {record['key']:#x}" if record["state"] >= State.COMPLETE else "")
+            f"{slot}:{State(record['state'])} refs {record['refs']}"
+            + (f" key {record['key']}" if record["state"] >= State.COMPLETE else "")
             + (f" holds {record['holds']}" if record["holds"] != NONE else "")
             for slot, record in enumerate(self.records)
         )

@@ -60,13 +60,27 @@ class EventLog:
             subscription._deliver()
 
     def reader(self, start: int | None = None) -> Reader:
-        """Read from batch `start` on; from now on without it."""
-        return Reader(self, self._next if start is None else start)
+        """Read from batch `start` on; from now on without it.
+
+        Raises
+        ------
+        InvalidConfig
+            `start` is a number that no batch has yet and that is not the next.
+        """
+        with self._lock:
+            if start is None:
+                start = self._next
+            if not 0 <= start <= self._next:
+                raise InvalidConfig("start", start, f"must be in 0 … {self._next}")
+        return Reader(self, start)
 
     def subscribe(
         self, callback: Callable[[EventBatch | Gap], None], start: int | None = None
     ) -> Subscription:
-        """Call `callback` for each batch from `start` on; from now on without it."""
+        """Call `callback` for each batch from `start` on; from now on without it.
+
+        Raises as `reader`. What there is already comes with the next delivery.
+        """
         subscription = Subscription(self, callback, self.reader(start))
         with self._lock:
             self._subscriptions.append(subscription)

@@ -6,7 +6,7 @@ What this is
 Interface, as rules of use
     * apply() takes batches and gaps in the order read, repeats included.
     * After a Gap, or a batch that is too new, `synced` is False and apply() raises nothing:
-      take the pool's snapshot() and call reset(snapshot).
+      take the snapshot() of each pool of the log and call reset(*snapshots).
 
 Clauses: KV-EVT-01, KV-EVT-03, KV-EVT-05
 """
@@ -29,13 +29,29 @@ class Mirror:
         self.next_number = 0
         self.synced = True
 
-    def reset(self, snapshot: Snapshot) -> None:
-        """Start over from a snapshot; an older one than is known changes nothing. O(stored)."""
-        if snapshot.next_number < self.next_number:
-            return  # KV-EVT-05: the cursor never moves back
-        self.stored = set(snapshot.stored)
-        self.next_number = snapshot.next_number
+    def reset(self, *snapshots: Snapshot) -> bool:
+        """Start over from a snapshot, or from one of each pool that shares the log.
+
+        Snapshots of several pools differ in age; the batches from the oldest on are then
+        applied again, which changes nothing that they had changed before.
+
+        Returns
+        -------
+        bool
+            False, and nothing has changed, if the snapshots are older than what is known.
+            (A source that began anew counts from 0 again: give it a new mirror.)
+
+        Complexity
+        ----------
+        O(stored).
+        """
+        number = min((snapshot.next_number for snapshot in snapshots), default=0)
+        if number < self.next_number:
+            return False  # KV-EVT-05: the cursor never moves back
+        self.stored = set().union(*(snapshot.stored for snapshot in snapshots))
+        self.next_number = number
         self.synced = True
+        return True
 
     def apply(self, item: EventBatch | Gap) -> None:
         """Take in one item. One that was seen already changes nothing. O(blocks)."""

@@ -83,8 +83,10 @@ class BlockPool(PoolHome):
     scheme
         Hash scheme of the blocks (`kvbm.identity`); also sets how long a hash may be.
     verify_tokens
-        Compare the tokens of blocks with equal hashes. A collision is then counted in
-        `statistics()` and is a miss, never a hit. Works for blocks that came with tokens.
+        Compare the tokens of blocks with equal hashes, in `register_blocks`,
+        `match_token_blocks` and `WeakBlock.upgrade`. A collision is then counted in
+        `statistics()` and is a miss, never a hit. Works for blocks that came with tokens;
+        `match_sequence_hashes` sees none and trusts the hash.
     tier
         Name of the tier in events.
     events
@@ -188,12 +190,23 @@ class BlockPool(PoolHome):
             )
 
     def snapshot(self) -> Snapshot:
-        """List all registered hashes, and the number of the first event after that. KV-EVT-05"""
+        """List all registered hashes, and the number of the first event after that.
+
+        The number is 0 where the pool has no `events`. O(registered). Clauses: KV-EVT-05
+        """
         with self._turn as core:
             slots = np.array(list(core.registry.entries().values()), np.int64)
             names = [(self._tier, core.slots.name_of(slot)) for slot in slots.tolist()]
             number = self._events.next_number if self._events is not None else 0
             return Snapshot(number, frozenset(names))
+
+    def eviction_order(self) -> list[SequenceHash]:
+        """List the inactive blocks, next victim first. A look that changes nothing.
+
+        Complexity: O(inactive), O(inactive · log inactive) under `lineage`.
+        """
+        with self._turn as core:
+            return core.slots.names_of(core.policy.order())
 
     # ── the life of a block ───────────────────────────────────────────────────────────
 
@@ -265,7 +278,7 @@ class BlockPool(PoolHome):
         """
         if not len(blocks):
             raise NoBlocksToRegister
-        ids, give_back = self._claim(blocks)
+        ids, undo = self._claim(blocks)
         registered = None
         try:
             with self._turn as core:
@@ -280,7 +293,7 @@ class BlockPool(PoolHome):
                     self._waiting.wake()
         except BaseException:
             if registered is None:  # else the holds are its own
-                give_back()
+                undo()
             raise
         return registered
 
@@ -384,7 +397,7 @@ class BlockPool(PoolHome):
         StaleHandleError, NotOwnerError
             The handle is used up, or of another pool.
         """
-        ids, give_back = self._claim([block])
+        ids, undo = self._claim([block])
         try:
             with self._turn as core:
                 holders = int(core.slots.records["refs"][ids[0]])
@@ -393,7 +406,7 @@ class BlockPool(PoolHome):
                 core.release(ids)
                 self._waiting.wake()
         except BaseException:
-            give_back()
+            undo()
             raise
 
     # ── pins ──────────────────────────────────────────────────────────────────────────

@@ -83,7 +83,7 @@ class PriorityPolicy(LruPolicy):
     """Lowest priority first, then least recently returned.
 
     Complexity: O(slots in the call), and O(slots of the pool) for the first slot of a
-    priority that was never seen before.
+    priority that was never seen before. A priority keeps its queue once it was seen.
     """
 
     name: ClassVar[str] = "priority"
