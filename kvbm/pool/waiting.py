@@ -59,6 +59,8 @@ class WaitingRoom:
         try:
             async with asyncio.timeout(timeout):
                 while True:
+                    if count > self._pool.total_blocks():  # now, not when its turn has come
+                        raise NotEnoughBlocksAvailable(count, self._pool.available_blocks())
                     if next(iter(self._queue)) is waiter:
                         blocks = self._try(count)
                         if blocks is not None:
@@ -82,6 +84,4 @@ class WaitingRoom:
         try:
             return self._pool.allocate_blocks(count)
         except NotEnoughBlocksAvailable:
-            if count > self._pool.total_blocks():
-                raise
             return None
