@@ -40,7 +40,7 @@ class EventLog:
         self.source = source
         self._batches: deque[EventBatch] = deque(maxlen=keep)
         self._next = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser that calls a pool may come in between
         self._subscriptions: list[Subscription] = []
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kvbm.blocks import BlockList, ImmutableBlock
-from kvbm.events import EventLog
+from kvbm.events import EventLog, fold
 from kvbm.pool import POLICIES, BlockPool, EvictionMode
 
 
@@ -228,13 +228,17 @@ class Nosy:
     def __del__(self) -> None:
         try:
             self.seen.append(self.pool.available_blocks())
+            publish(self.pool, 31).release()  # so that there is something to tell
+            self.pool.reset_blocks([31])
         except Exception as error:  # noqa: BLE001 (whatever it is, it must not be a deadlock)
             self.seen.append(type(error).__name__)
 
 
 @pytest.mark.clause("KV-LIF-06", "KV-OWN-04")
 def test_a_finaliser_that_calls_the_pool_at_any_moment_never_waits_for_ever() -> None:
-    pool = BlockPool(12)
+    log = EventLog()
+    log.subscribe(lambda _: None)
+    pool = BlockPool(12, events=log)
     publish(pool, 1, 2, 3).release()
     seen: list[Any] = []
 
@@ -251,3 +255,28 @@ def test_a_finaliser_that_calls_the_pool_at_any_moment_never_waits_for_ever() ->
     assert set(map(type, seen)) == {int, str}
     assert {one for one in seen if isinstance(one, str)} == {"ReentrantCall"}
     assert pool.available_blocks() == 12
+
+
+@pytest.mark.clause("KV-LIF-06", "KV-OWN-04", "KV-EVT-05")
+def test_a_finaliser_may_change_the_pool_at_any_one_moment_of_a_call_that_tells_events() -> None:
+    log = EventLog()
+    told: list[Any] = []
+    log.subscribe(told.append)
+    pool = BlockPool(6, events=log)
+    seen: list[Any] = []
+    lines = at = 0
+
+    def act() -> None:
+        nonlocal lines
+        lines += 1
+        if lines == at:
+            Nosy(pool, seen).own.clear()
+
+    while lines >= at:  # once before each line of the call
+        lines, at = 0, at + 1
+        with at_every_line(act):
+            publish(pool, 21, 22).release()
+        pool.reset_blocks([21, 22, 31])
+    assert len(seen) == at - 1 > 50
+    assert [batch.number for batch in told] == list(range(log.next_number))
+    assert fold(told) == set()

@@ -175,7 +175,7 @@ def test_nobody_waits_for_more_blocks_than_there_are() -> None:
         with pytest.raises(NotEnoughBlocksAvailable):
             await pool.wait_for_blocks(3, timeout=0.05)
         held.release()
-        await first
+        (await first).release()
         assert (await pool.wait_for_blocks(2, timeout=0)).block_ids in ([0, 1], [1, 0])
 
     asyncio.run(main())
