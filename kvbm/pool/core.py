@@ -113,12 +113,7 @@ class PoolCore:
             ids = self._empty.pop(count)
         else:
             # The policy first: what it does wrong happens before anything else has changed.
-            victims = self.policy.evict(count - empty)
-            if victims.size != count - empty:
-                self.policy.insert(victims)
-                raise BrokenPolicy(self.policy, count - empty, victims.size)
-            if self.on_evict is not None:
-                self.on_evict(victims)
+            victims = self._victims(count - empty)
             evicted = self.names(victims)
             self.registry.erase(self.slots.records, victims)  # KV-EVC-03: before it is handed out
             ids = np.concatenate([self._empty.pop(empty), victims]) if empty else victims
@@ -179,7 +174,21 @@ class PoolCore:
 
     def evict(self, count: int) -> Names:
         """Empty the first min(count, inactive) victims; return their hashes, in order."""
-        return self._emptied(self.policy.evict(count))
+        return self._emptied(self._victims(min(count, self.inactive)))
+
+    def _victims(self, count: int) -> Ids:
+        """Take victims out of the policy, and show them to whoever wants to see them."""
+        victims = self.policy.evict(count)
+        if victims.size != count:
+            self.policy.insert(victims)
+            raise BrokenPolicy(self.policy, count, victims.size)
+        if self.on_evict is not None and count:
+            try:
+                self.on_evict(victims)
+            except BaseException:
+                self.policy.insert(victims)  # they stay cached, as the most recent ones
+                raise
+        return victims
 
     def grow(self, more: int) -> None:
         """Add `more` slots to the end of the empty queue. O(slots)."""

@@ -21,7 +21,7 @@ KV-REG-03, KV-EVC-03, KV-EVC-05, KV-EVC-07, KV-EVT-04
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum
 from types import TracebackType
@@ -472,7 +472,7 @@ class BlockPool(PoolHome):
         with self._turn as core:
             if core.available != len(core):
                 raise ResetError(len(core), core.available)
-            self._tell_removed(core.evict(core.inactive))
+            self._tell_removed(core.clear(core.policy.order()))
 
     def reset_blocks(self, sequence_hashes: Sequence[SequenceHash]) -> ResetBlocksResponse:
         """Empty the inactive ones among these blocks; tell what became of each."""
@@ -500,6 +500,20 @@ class BlockPool(PoolHome):
         with self._turn as core:
             core.grow(count)
         self._waiting.wake()
+
+    @property
+    def on_evict(self) -> Callable[[Ids], None] | None:
+        """Who sees victims before they lose their slots: slot ids, in order of eviction.
+
+        Called within the call that evicts; it must not call this pool. One at a time.
+        """
+        return self._core.on_evict
+
+    @on_evict.setter
+    def on_evict(self, hook: Callable[[Ids], None] | None) -> None:
+        if hook is not None and self._core.on_evict is not None:
+            raise InvalidConfig("on_evict", hook, "the pool has a hook already; remove it first")
+        self._core.on_evict = hook
 
     # ── waiting and closing ───────────────────────────────────────────────────────────
 

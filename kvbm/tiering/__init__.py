@@ -1,0 +1,25 @@
+"""Tiering: what moves between fast and slow memory, when, and what becomes of it."""
+
+from kvbm.tiering.filters import FrequencyFilter, OffloadFilter, PriorityFilter, TinyLfuFilter
+from kvbm.tiering.onboard import Onboarder, Onboarding
+from kvbm.tiering.outcome import Ended, Offload, Outcome
+from kvbm.tiering.route import Limits, Route
+from kvbm.tiering.tier import Mover, Tier
+from kvbm.tiering.write_back import WriteBack
+
+__all__ = [
+    "Ended",
+    "FrequencyFilter",
+    "Limits",
+    "Mover",
+    "Offload",
+    "OffloadFilter",
+    "Onboarder",
+    "Onboarding",
+    "Outcome",
+    "PriorityFilter",
+    "Route",
+    "Tier",
+    "TinyLfuFilter",
+    "WriteBack",
+]

@@ -1,0 +1,237 @@
+"""Onboarding: a cached prefix, wherever it lies, into the fastest tier.
+
+What this is
+    The prefix is looked up in the target tier, then goes on in the next slower one, and so
+    on; a gap ends it, and a tier is not asked again after a slower one. What is not in the
+    target yet is copied there, all layers at once or one after the other.
+
+Interface, as rules of use
+    * onboard() returns at once. `wait()` or `await` gives the blocks that are in the target
+      in the end; `wait_for_layer(i)` is enough to compute layer i.
+    * A block that another request is loading is not loaded twice: both get that copy.
+    * A block whose copy fails becomes a miss: it is removed from the tier that could not
+      give it, and everybody who waits gets the shorter prefix.
+    * Sources and targets are held until their copy has ended, and what has arrived until
+      all who asked for it have had it.
+
+Clauses: KV-TIR-01, KV-TIR-02, KV-TIR-05, KV-TIR-06, KV-TIR-07, KV-REG-07, KV-LIV-02
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
+from itertools import takewhile
+from typing import Any, final
+
+from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
+from kvbm.errors import NotEnoughBlocksAvailable, WaitCancelled
+from kvbm.tiering.tier import Mover, Tier, copy_identity
+
+
+@final
+class Load:
+    """Blocks on their way from one tier to another: one copy, however many wait for it."""
+
+    def __init__(
+        self,
+        names: Sequence[SequenceHash],
+        originals: BlockList[ImmutableBlock],
+        copies: BlockList[MutableBlock],
+    ) -> None:
+        self.names = names
+        self.originals = originals
+        self.copies = copies
+        self.arrived: BlockList[ImmutableBlock] | None = None  # holds what was published
+        self.layers: list[Future[None]] = []  # one for all layers, or one each
+        self.done: Future[None] = Future()  # after everything was published, or given up
+
+
+@final
+class Onboarding:
+    """A prefix on its way into the target tier."""
+
+    def __init__(
+        self,
+        target: Tier,
+        names: Sequence[SequenceHash],
+        present: BlockList[ImmutableBlock],
+        loads: Sequence[Load],
+    ) -> None:
+        self._target = target
+        self._names = names
+        self._present: BlockList[ImmutableBlock] | None = present
+        self._loads: Sequence[Load] = loads
+        self.present = len(present)  # blocks that were in the target at once
+        self.loading = len(names) - len(present)
+
+    @property
+    def done(self) -> bool:
+        """Whether every copy has ended."""
+        return all(load.done.done() for load in self._loads)
+
+    def wait_for_layer(self, layer: int, timeout: float | None = None) -> None:
+        """Wait until this layer of all blocks is in the target.
+
+        Raises
+        ------
+        WaitCancelled
+            It took longer than `timeout` seconds.
+        Exception
+            What the copy of this layer failed with: the prefix must be computed.
+        """
+        for load in self._loads:
+            try:
+                load.layers[min(layer, len(load.layers) - 1)].result(timeout)
+            except TimeoutError as error:
+                raise WaitCancelled(self.loading, f"layer {layer} took too long") from error
+
+    def wait(self, timeout: float | None = None) -> BlockList[ImmutableBlock]:
+        """Wait for all copies, and hold the longest prefix that is in the target then.
+
+        Raises
+        ------
+        WaitCancelled
+            It took longer than `timeout` seconds. The copies go on; wait again.
+        """
+        if wait([load.done for load in self._loads], timeout).not_done:
+            raise WaitCancelled(self.loading, f"the copies took longer than {timeout} s")
+        result = self._target.pool.match_sequence_hashes(self._names)
+        # Only now: until the result holds them, nobody could evict them.
+        self._present, self._loads = None, ()
+        return result
+
+    def __await__(self) -> Generator[Any, None, BlockList[ImmutableBlock]]:
+        for load in self._loads:
+            yield from asyncio.wrap_future(load.done)
+        return self.wait(0)
+
+
+@final
+class Onboarder:
+    """Brings prefixes into `tiers[0]` from the slower ones behind it."""
+
+    def __init__(self, tiers: Sequence[Tier], mover: Mover, *, layers: int) -> None:
+        self._target, *self._slower = tiers
+        self._mover = mover
+        self._layers = layers
+        # Re-entrant: a pool call in here delivers events, and a subscriber may onboard.
+        self._lock = threading.RLock()
+        self._loading: dict[SequenceHash, Load] = {}
+
+    def onboard(
+        self, sequence_hashes: Sequence[SequenceHash], *, layer_wise: bool = False
+    ) -> Onboarding:
+        """Find the longest cached prefix over all tiers and start to bring it here.
+
+        Parameters
+        ----------
+        sequence_hashes
+            Of one sequence, from its first block on.
+        layer_wise
+            One copy a layer, so that `wait_for_layer` can return early.
+
+        Complexity
+        ----------
+        O(hits), and the copies.
+        """
+        names = list(sequence_hashes)
+        started: list[tuple[Tier, Load]] = []
+        with self._lock:
+            # What lands is published before it leaves `_loading`: here it is in one of both.
+            present = self._target.pool.match_sequence_hashes(names)
+            end, loads = len(present), []
+            slower = list(self._slower)
+            while end < len(names):
+                load = self._loading.get(names[end])
+                if load is None:
+                    load = self._found(names[end:], slower)
+                    if load is None:
+                        break
+                    started.append((slower[0], load))
+                loads.append(load)
+                end += sum(1 for _ in takewhile(set(load.names).__contains__, names[end:]))
+        for source, load in started:
+            self._start(source, load, layer_wise=layer_wise)
+        return Onboarding(self._target, names[:end], present, loads)
+
+    def _found(self, names: Sequence[SequenceHash], slower: list[Tier]) -> Load | None:
+        """Make a load of what the next tier that has `names[0]` can give; drop those before."""
+        while slower:
+            wanted = list(takewhile(lambda name: name not in self._loading, names))
+            originals = slower[0].pool.match_sequence_hashes(wanted)
+            if len(originals):
+                return self._load(wanted, originals)
+            slower.pop(0)
+        return None
+
+    def _load(
+        self, names: Sequence[SequenceHash], originals: BlockList[ImmutableBlock]
+    ) -> Load | None:
+        """Allocate room for what was found, or for as much of it as there is."""
+        pool = self._target.pool
+        while True:
+            room = min(len(originals), pool.available_blocks())
+            if not room:
+                return None
+            try:
+                copies = pool.allocate_blocks(room)
+            except NotEnoughBlocksAvailable:
+                continue  # somebody was quicker: there is less now
+            kept, _ = originals.split(room)
+            load = Load(names[:room], kept, copies)
+            self._loading.update(dict.fromkeys(load.names, load))
+            return load
+
+    def _start(self, source: Tier, load: Load, *, layer_wise: bool) -> None:
+        parts = [range(i, i + 1) for i in range(self._layers)] if layer_wise else [None]
+        for layers in parts:
+            try:
+                future = self._mover.move(
+                    source, load.originals.block_ids, self._target, load.copies.block_ids, layers
+                )
+            except Exception as error:  # noqa: BLE001  it is the load's outcome
+                future = Future()
+                future.set_exception(error)
+            load.layers.append(future)
+        left = _Countdown(len(load.layers), partial(self._landed, source, load))
+        for future in load.layers:
+            future.add_done_callback(left)
+
+    def _landed(self, source: Tier, load: Load) -> None:
+        """Publish what has arrived; make what has not a miss. Runs where the last copy ended."""
+        errors = [error for error in (part.exception() for part in load.layers) if error]
+        try:
+            with load.copies, load.originals:
+                if not errors:
+                    ids = load.originals.block_ids
+                    copy_identity(source.pool.slots, ids, self._target, load.copies)
+                    load.arrived = self._target.pool.register_blocks(load.copies)
+            if errors:
+                source.pool.reset_blocks(load.names)
+        finally:
+            with self._lock:
+                for name in load.names:
+                    del self._loading[name]
+            load.done.set_result(None)
+
+
+class _Countdown:
+    """Calls `then` when it was called itself `count` times."""
+
+    def __init__(self, count: int, then: Any) -> None:
+        self._left = count
+        self._then = then
+        self._lock = threading.Lock()
+
+    def __call__(self, _: Future[None]) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left:
+                return
+        # Forget it: the futures of the load know this object, and the load knows them.
+        then, self._then = self._then, None
+        then()

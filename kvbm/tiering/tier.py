@@ -1,0 +1,72 @@
+"""A tier: a pool, which knows who is where, and a place where the bytes are.
+
+What this is
+    The one object in which the logical and the physical plane meet. Slot i of the pool is
+    block i of the place.
+
+Interface, as rules of use
+    * A `Mover` copies whole blocks between places and gives a future. Whoever starts a copy
+      holds both ends until the future is done, whatever becomes of it.
+    * `copy_identity` makes an owned block of one tier what a block of another is: hashes,
+      tokens, priority. Ticks do not travel.
+
+Clauses: KV-TIR-01, KV-TIR-02
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kvbm.blocks import BlockList, MutableBlock
+from kvbm.blocks.slots import Slots
+from kvbm.identity import TokenBlock
+from kvbm.pool import BlockPool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tier:
+    """One level of storage."""
+
+    name: str
+    pool: BlockPool
+    place: Any  # what the mover understands: a bound layout
+
+
+class Mover(Protocol):
+    """Who copies bytes between tiers."""
+
+    def move(
+        self,
+        source: Tier,
+        source_ids: Sequence[int],
+        target: Tier,
+        target_ids: Sequence[int],
+        layers: range | None = None,
+    ) -> Future[None]:
+        """Copy block by block, all layers or some. The future has the one outcome.
+
+        Raises nothing for what goes wrong while copying: that is the future's. Raises at
+        once for what cannot be begun, and then nothing was copied.
+        """
+
+
+def copy_identity(
+    source: Slots, ids: Sequence[int], target: Tier, copies: BlockList[MutableBlock]
+) -> None:
+    """Make owned blocks of `target` what the registered, held slots `ids` of `source` are.
+
+    Reads without a lock: the identity of a slot does not change while it is held.
+    """
+    for slot, copy in zip(ids, copies, strict=True):
+        content = source.contents.get(slot)
+        if isinstance(content, TokenBlock):
+            copy.apply_token_block(content)
+        else:
+            position = int(source.records["position"][slot])
+            target.pool.stage(copy, [source.name_of(slot)], source.parent_name_of(slot), position)
+        priority = int(source.records["priority"][slot])
+        if priority:
+            copy.priority = priority

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from hand_mover import HandMover, readable, store, tier
+
+from kvbm.errors import WaitCancelled
+from kvbm.tiering import Onboarder
+
+
+def three():
+    return tier("device", 4), tier("host", 4), tier("disk", 4)
+
+
+def onboarder(tiers, mover, layers=2):
+    return Onboarder(tiers, mover, layers=layers)
+
+
+@pytest.mark.clause("KV-TIR-01", "KV-REG-01")
+def test_a_prefix_is_found_tier_after_tier_and_brought_to_the_first():
+    device, host, disk = tiers = three()
+    mover = HandMover()
+    store(device, [1]).release()
+    store(host, [2, 3], parent=1).release()
+    store(disk, [4], parent=3).release()
+    onboarding = onboarder(tiers, mover).onboard([1, 2, 3, 4, 5])
+    assert (onboarding.present, onboarding.loading) == (1, 3)
+    assert [move.source.name for move in mover.moves] == ["host", "disk"]
+    assert device.pool.contains([1, 2, 3, 4]) == [True, False, False, False]
+    mover.finish()
+    mover.finish()
+    blocks = onboarding.wait(0)
+    assert blocks.sequence_hashes() == [1, 2, 3, 4]
+    assert [device.place[slot] for slot in blocks.block_ids] == [
+        f"bytes of {name}" for name in (1, 2, 3, 4)
+    ]
+
+
+def test_a_gap_ends_the_prefix():
+    device, host, disk = tiers = three()
+    store(device, [1]).release()
+    store(host, [3]).release()
+    store(disk, [2]).release()
+    mover = HandMover(at_once=True)
+    blocks = onboarder(tiers, mover).onboard([1, 2, 3]).wait(0)
+    # 2 is on the disk, so the host, which is faster, is not asked again for 3.
+    assert blocks.sequence_hashes() == [1, 2]
+    assert host.pool.contains([3]) == [True]
+
+
+@pytest.mark.clause("KV-TIR-02")
+def test_sources_and_targets_are_held_while_they_are_copied():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1, 2]).release()
+    onboarding = onboarder(tiers, mover).onboard([1, 2])
+    assert host.pool.available_blocks() == 2
+    assert device.pool.available_blocks() == 2
+    mover.finish()
+    assert host.pool.available_blocks() == 4
+    # What has arrived is held until the one who asked has had it.
+    assert device.pool.available_blocks() == 2
+    onboarding.wait(0).release()
+    assert device.pool.available_blocks() == 4
+
+
+@pytest.mark.clause("KV-TIR-07")
+def test_two_requests_share_one_load():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1, 2, 3]).release()
+    boarder = onboarder(tiers, mover)
+    first = boarder.onboard([1, 2])
+    second = boarder.onboard([1, 2, 3])
+    assert [len(move.source_ids) for move in mover.moves] == [2, 1]
+    mover.finish(1)
+    assert not second.done
+    mover.finish(0)
+    assert first.wait(0).sequence_hashes() == [1, 2]
+    assert second.wait(0).sequence_hashes() == [1, 2, 3]
+    assert device.pool.statistics().deduplicated == 0
+
+
+@pytest.mark.clause("KV-TIR-05", "KV-TIR-06", "KV-LIV-02")
+def test_a_failed_load_is_a_miss_for_everybody_and_is_not_tried_again():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1, 2]).release()
+    boarder = onboarder(tiers, mover)
+    first, second = boarder.onboard([1, 2]), boarder.onboard([1, 2])
+    mover.fail(OSError("short read"))
+    assert len(first.wait(0)) == len(second.wait(0)) == 0
+    assert device.pool.statistics().empty == 4
+    assert host.pool.contains([1, 2]) == [False, False]
+    assert boarder.onboard([1, 2]).loading == 0
+    assert mover.moves == []
+
+
+def test_where_the_target_is_short_the_prefix_is_short():
+    device, host = tier("device", 2), tier("host", 4)
+    held = store(device, [9])
+    store(host, [1, 2]).release()
+    mover = HandMover(at_once=True)
+    blocks = onboarder((device, host), mover).onboard([1, 2]).wait(0)
+    assert blocks.sequence_hashes() == [1]
+    blocks.release()
+    held.release()
+    assert host.pool.available_blocks() == 4
+
+
+def test_layers_can_be_waited_for_one_by_one():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    onboarding = onboarder(tiers, mover, layers=2).onboard([1], layer_wise=True)
+    assert [move.layers for move in mover.moves] == [range(1), range(1, 2)]
+    mover.finish()
+    onboarding.wait_for_layer(0, timeout=0)
+    with pytest.raises(WaitCancelled, match="layer 1"):
+        onboarding.wait_for_layer(1, timeout=0)
+    assert device.pool.contains([1]) == [False]
+    mover.finish()
+    onboarding.wait_for_layer(1, timeout=0)
+    assert readable(device, 1) == "bytes of 1"
+
+
+def test_a_layer_that_fails_says_so_to_who_waits_for_it():
+    _, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    onboarding = onboarder(tiers, mover).onboard([1], layer_wise=True)
+    mover.fail(OSError("short read"))
+    with pytest.raises(OSError, match="short read"):
+        onboarding.wait_for_layer(0)
+    assert not onboarding.done
+    mover.finish()
+    assert len(onboarding.wait(0)) == 0
+
+
+def test_waiting_has_a_deadline_and_can_be_repeated():
+    _, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    onboarding = onboarder(tiers, mover).onboard([1])
+    with pytest.raises(WaitCancelled):
+        onboarding.wait(0.01)
+    mover.finish()
+    assert len(onboarding.wait(0)) == 1
+
+
+def test_an_onboarding_can_be_awaited():
+    _, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+
+    async def main():
+        onboarding = onboarder(tiers, mover).onboard([1])
+        threading.Timer(0.02, mover.finish).start()
+        return await asyncio.wait_for(onboarding, 5)
+
+    assert asyncio.run(main()).sequence_hashes() == [1]
+
+
+def test_a_mover_that_cannot_begin_is_a_failed_load():
+    device, host = tier("device", 4), tier("host", 4)
+
+    class Broken(HandMover):
+        def move(self, *_):
+            raise ValueError("shapes differ")
+
+    store(host, [1]).release()
+    assert len(onboarder((device, host), Broken()).onboard([1]).wait(0)) == 0
+    assert device.pool.available_blocks() == 4
+
+
+def test_an_onboarding_that_nobody_waits_for_holds_nothing_in_the_end():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    onboarder(tiers, mover).onboard([1])
+    mover.finish()
+    assert device.pool.statistics().inactive == 1
