@@ -2,6 +2,8 @@
 
     KvbmError
     ├── InvalidConfig             (ValueError)         kind Invalid
+    │   ├── UnknownSetting        (AttributeError)
+    │   └── MissingSetting        (TypeError)
     ├── IdentityError             (ValueError)         kind Invalid
     │   ├── InvalidToken          (OverflowError)
     │   ├── InvalidBlockSize
@@ -68,7 +70,9 @@ derives the nearest builtin, so that code which knows nothing of kvbm catches it
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Sequence
 from enum import Enum
 from typing import ClassVar
 
@@ -100,12 +104,33 @@ class KvbmError(Exception):
 
 
 class InvalidConfig(KvbmError, ValueError):
-    """A setting has a value that it cannot have. Carries `field` and `value`."""
+    """A setting has a value that it cannot have. Carries `field`, `value` and `rule`."""
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(f"{field} = {value!r}: {rule}")
         self.field = field
         self.value = value
+        self.rule = rule
+
+
+class UnknownSetting(InvalidConfig, AttributeError):
+    """There is no setting of this name. Carries `field` and `known`."""
+
+    def __init__(self, place: str, field: str, known: Sequence[str]) -> None:
+        near = difflib.get_close_matches(field, known, n=1)
+        rule = f"did you mean {near[0]!r}? " if near else ""
+        rule += f"Known are {', '.join(known)}" if known else "It has none"
+        KvbmError.__init__(self, f"{place} has no setting {field!r}; {rule}")
+        self.field, self.value, self.rule = field, None, rule
+        self.known = tuple(known)
+
+
+class MissingSetting(InvalidConfig, TypeError):
+    """A setting that has no default was not given. Carries `field`."""
+
+    def __init__(self, place: str, field: str) -> None:
+        KvbmError.__init__(self, f"{place} needs {field}, which has no default; set it")
+        self.field, self.value, self.rule = field, None, "has no default; set it"
 
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────
