@@ -21,13 +21,13 @@ ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = (
     "errors",
     "compiled",
-    "config",
     "identity",
     "blocks",
     "pool",
     "events",
     "layout",
     "storage",
+    "config",  # holds layout types and allocators, so it stands below them
     "transfer",
     "tiering",
     "manager",
