@@ -108,8 +108,8 @@ def export(
     shown = public(device)
     if dl_device is not None and tuple(dl_device) not in (shown, device):
         raise BufferError(f"the block is on device {shown}, not on {tuple(dl_device)}")
-    if copy and on_gpu:
-        raise BufferError("a copy of GPU memory is for the consumer to make")
+    if copy and (on_gpu or dl_device == device != shown):
+        raise BufferError("only a copy in plain host memory can be made here")
     versioned = max_version is not None and max_version >= (1, 0) and _numpy_knows_versions()
     if versioned:
         capsule: Any = bits.__dlpack__(max_version=(1, 0), copy=copy)
@@ -125,7 +125,7 @@ def export(
             )
         capsule = (bits.copy() if copy else bits).__dlpack__()
         tensor = _Tensor.from_address(_pointer(capsule, b"dltensor"))
-    tensor.device_type, tensor.device_id = (HOST, 0) if copy else dl_device or shown
+    tensor.device_type, tensor.device_id = dl_device or shown
     if versioned or dtype is DType.BF16:
         tensor.type_code = dtype.dlpack_code
     return capsule

@@ -160,8 +160,9 @@ def test_a_wrong_document_is_refused_by_name(change: dict[str, Any], message: st
     [
         "", "null", "[]", "1", "{", "{}", "[" * 60000, '{"version": ' + "9" * 5000 + "}",
         '{"version": 1}', b"\xff\xfe\xff", "x" * 65537,
+        LayerSeparate(CONFIG).descriptor() + " " * 65536,
     ],
-    ids=range(11),
+    ids=range(12),
 )  # fmt: skip
 def test_what_is_no_descriptor_is_refused(text: str | bytes) -> None:
     with pytest.raises(InvalidDescriptor):

@@ -140,6 +140,8 @@ def test_pinned_memory_is_host_memory_unless_asked_by_its_name(bind: Bind) -> No
     assert read(view.__dlpack__(dl_device=(1, 0)))["device"] == (1, 0)
     assert read(view.__dlpack__(dl_device=(3, 0)))["device"] == (3, 0)
     assert np.shares_memory(np.from_dlpack(view), view.numpy())
+    with pytest.raises(BufferError, match="plain host memory"):
+        view.__dlpack__(dl_device=(3, 0), copy=True)
 
 
 def test_host_memory_has_no_streams_and_no_other_device(bind: Bind) -> None:

@@ -16,6 +16,7 @@ from kvbm.layout import (
     LayoutConfig,
     LayoutType,
     Paged,
+    Ragged,
     outer_comes_first,
 )
 
@@ -111,6 +112,8 @@ def test_only_the_number_of_blocks_may_differ_in_blocks_of_one_shape() -> None:
     layout = FullyContiguous(config())
     assert layout.has_same_block_shape(LayerSeparate(LayoutConfig(9, 2, 2, 4, 8)))
     assert not layout.has_same_block_shape(FullyContiguous(LayoutConfig(3, 2, 2, 8, 4)))
+    ragged = LayoutConfig(3, 2, 1, 4, 8)
+    assert not Ragged(ragged, [64, 8]).has_same_block_shape(Ragged(ragged, [8, 64]))
 
 
 def test_layouts_are_equal_if_all_that_makes_them_is() -> None:

@@ -178,6 +178,8 @@ def test_a_scattered_region_is_an_array_but_not_bytes(bind: Bind) -> None:
     with pytest.raises(NotContiguous):
         view.bytes()
     assert view.numpy().shape == (4, 2, 4)
+    one_head = LayoutConfig(3, 2, 2, 4, 8, num_heads=1, order=BlockOrder.UNIVERSAL)
+    assert bind(FullyContiguous(one_head)).layer_view(0, 1, 1).bytes().size == 64
 
 
 def test_a_ragged_block_is_its_layers(bind: Bind) -> None:
@@ -290,6 +292,30 @@ def test_memory_that_is_read_only_stays_so(bind: Bind) -> None:
     bound = bind(FullyContiguous(CONFIG))
     bound.memories[0].array().flags.writeable = False
     assert not bound.block_view(0).numpy().flags.writeable
+    assert not np.from_dlpack(bound.block_view(0)).flags.writeable
+
+
+def test_memory_without_an_address_is_reached_by_its_array() -> None:
+    class MappedFile:
+        addr = 0
+        size = 768
+
+        def __init__(self) -> None:
+            self.whole = np.zeros(768, np.uint8)
+
+        def array(self) -> np.ndarray:
+            return self.whole
+
+        def device(self) -> tuple[int, int]:
+            return (1, 0)
+
+    memory = MappedFile()
+    view = FullyContiguous(CONFIG).bind([memory]).layer_view(1, 1, 1)
+    view.numpy()[...] = 1
+    np.from_dlpack(view)[0, 0] = 0
+    assert view.addr == 448
+    assert memory.whole[448:512].view(np.float16).tolist() == [0, *[1] * 31]
+    assert not memory.whole[:448].any()
 
 
 # ── dialects ──────────────────────────────────────────────────────────────────────────────
