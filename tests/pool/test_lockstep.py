@@ -120,10 +120,12 @@ class Pair:
 
     def both(self, real: Callable[[], Any], model: Callable[[], Any]) -> tuple[Any, Any] | None:
         """Make one call on both; None if both refuse it, for the same reason."""
+        before = self.model.state()
         try:
             predicted, refused = model(), None
         except Refused as refusal:
             predicted, refused = None, refusal.kind
+            assert self.model.state() == before, "a refused call changes nothing"
         # No pytest.raises: it keeps the frames of the call, and they keep blocks alive.
         try:
             answer, reason = real(), None
