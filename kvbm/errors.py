@@ -59,8 +59,13 @@
     │   ├── DuplicateDestinationBlocks (ValueError)    kind Invalid
     │   ├── OverlappingBlocks     (ValueError)         kind Invalid
     │   ├── InvalidRange          (ValueError)         kind Invalid
-    │   └── IncompatibleTypes     (TypeError)          kind Invalid
-    │       └── UnsupportedTransfer                    kind Unsupported
+    │   ├── IncompatibleTypes     (TypeError)          kind Invalid
+    │   │   └── UnsupportedTransfer                    kind Unsupported
+    │   ├── TransferFailed        (RuntimeError)       kind Failed
+    │   │   └── CorruptBlock      (ValueError)         kind Corrupt
+    │   ├── TransferCancelled     (CancelledError)     kind Cancelled
+    │   ├── TransfersAbandoned    (TimeoutError)       kind Cancelled
+    │   └── TransferEngineClosed  (RuntimeError)       kind Closed
     └── TraceError                (ValueError)         kind Invalid
 
 `kind` is the language-neutral name that the conformance suite compares. Message
@@ -652,6 +657,54 @@ class UnsupportedTransfer(IncompatibleTypes):
         self.field = "storage"
         self.source = source
         self.target = target
+
+
+class TransferFailed(TransferError, RuntimeError):
+    """A copy did not do what it was asked to do. Carries `failed`; its cause says why.
+
+    `failed` are the positions, in the lists of the call, of the pairs whose target must not
+    be used. What these targets hold is unknown.
+    """
+
+    kind = ErrorKind.FAILED
+
+    def __init__(self, transfer: str, failed: tuple[int, ...], pairs: int, reason: object) -> None:
+        super().__init__(f"{transfer}: {len(failed)} of {pairs} blocks failed: {reason}")
+        self.failed = failed
+
+
+class CorruptBlock(TransferFailed, ValueError):
+    """The bytes that arrived are not those that were sent, or that were once stored."""
+
+    kind = ErrorKind.CORRUPT
+
+
+class TransferCancelled(TransferError, CancelledError):
+    """A copy was cancelled before it began. No byte moved."""
+
+    kind = ErrorKind.CANCELLED
+
+    def __init__(self, transfer: str) -> None:
+        super().__init__(f"{transfer} was cancelled before it began")
+
+
+class TransfersAbandoned(TransferError, TimeoutError):
+    """Copies did not end in time. They keep their memory until they do."""
+
+    kind = ErrorKind.CANCELLED
+
+    def __init__(self, left: list[str]) -> None:
+        super().__init__(f"closed the transfer engine and abandoned {'; '.join(left)}")
+        self.left = left
+
+
+class TransferEngineClosed(TransferError, RuntimeError):
+    """The transfer engine is closed."""
+
+    kind = ErrorKind.CLOSED
+
+    def __init__(self) -> None:
+        super().__init__("the transfer engine is closed")
 
 
 # ── traces ────────────────────────────────────────────────────────────────────────────────
