@@ -78,6 +78,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from enum import Enum
 from typing import ClassVar
 
