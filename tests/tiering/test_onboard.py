@@ -83,6 +83,22 @@ def test_two_requests_share_one_load():
     assert device.pool.statistics().deduplicated == 0
 
 
+@pytest.mark.clause("KV-TIR-07")
+def test_a_load_ends_where_another_has_begun():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1, 2, 3]).release()
+    boarder = onboarder(tiers, mover)
+    first = boarder.onboard([2])
+    second = boarder.onboard([1, 2, 3])
+    assert [len(move.source_ids) for move in mover.moves] == [1, 1, 1]
+    for _ in range(3):
+        mover.finish()
+    assert first.wait(0).sequence_hashes() == [2]
+    assert second.wait(0).sequence_hashes() == [1, 2, 3]
+    assert device.pool.statistics().deduplicated == 0
+
+
 @pytest.mark.clause("KV-TIR-05", "KV-TIR-06", "KV-LIV-02")
 def test_a_failed_load_is_a_miss_for_everybody_and_is_not_tried_again():
     device, host, _ = tiers = three()
