@@ -310,9 +310,10 @@ class MutableBlock(Block):
         self._pool.clear_block(self)
 
     def _partial(self, operation: Operation) -> PartialTokenBlock:
-        slot = self._held()
-        after(operation, self.state)
-        content = self._pool.slots.contents[slot]
+        state = self.state
+        content = self._pool.slots.contents.get(self._slot)
+        self._held()  # still: so what was read is this block's own, whatever other threads do
+        after(operation, state)
         assert isinstance(content, PartialTokenBlock), f"Partial without tokens: {self}"
         return content
 

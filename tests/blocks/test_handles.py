@@ -439,6 +439,27 @@ def test_a_reader_who_is_too_late_cannot_hold_the_next_tenant() -> None:
     assert pool.slots.records["refs"].tolist() == [1]
 
 
+@pytest.mark.clause("KV-LIF-02", "KV-OWN-01")
+def test_a_writer_who_is_too_late_cannot_add_to_the_next_tenant_s_tokens() -> None:
+    pool = BlockPool(1, page_size=4)
+    block = pool.allocate_blocks(1)[0]
+    block.init_sequence()
+    tenants: list[MutableBlock] = []
+
+    class Contents(dict[int, Any]):
+        def get(self, slot: int, default: Any = None) -> Any:
+            if not tenants:
+                block.release()
+                tenants.append(pool.allocate_blocks(1)[0])
+                tenants[0].init_sequence()
+            return super().get(slot, default)
+
+    pool.slots.contents = Contents(pool.slots.contents)
+    with pytest.raises(StaleHandleError):
+        block.add_token(1)
+    assert tenants[0].is_empty
+
+
 # ── equal hashes, other tokens ────────────────────────────────────────────────────────────
 
 

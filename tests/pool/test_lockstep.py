@@ -642,7 +642,7 @@ class PoolMachine(RuleBasedStateMachine):
 def test_no_history_tells_the_pool_from_the_model(policy: str) -> None:
     machine = type(f"PoolMachine[{policy}]", (PoolMachine,), {"policy": policy})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=60, stateful_step_count=50, deadline=None)
+        machine, settings=settings(max_examples=100, stateful_step_count=50, deadline=None)
     )
 
 

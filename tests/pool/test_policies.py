@@ -175,6 +175,16 @@ def test_the_worked_examples_of_lineage(inserted: str, gone: str, tick: str, fif
         assert not policy._nodes, "no ghost is left"
 
 
+@pytest.mark.clause("KV-EVC-02")
+@pytest.mark.parametrize("order", ["tick", "fifo"])
+def test_an_inner_block_that_was_matched_and_returned_has_a_new_place(order: str) -> None:
+    policy, _ = bound(LineagePolicy(order), "A", "B<A", "X")
+    policy.insert(ids(0, 1, 2))
+    policy.take(ids(0))
+    policy.insert(ids(0))
+    assert policy.evict(3).tolist() == [1, 2, 0], "B, X, and A, which came last"
+
+
 def test_a_circle_of_parents_has_leaves_all_the_same() -> None:
     for order in ("tick", "fifo"):
         policy, _ = bound(LineagePolicy(order), "a<c", "b<a", "c<b", "d<d")

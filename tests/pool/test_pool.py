@@ -508,6 +508,23 @@ def test_a_closed_pool_refuses_and_its_blocks_can_still_be_dropped() -> None:
     del weak
 
 
+def test_the_counters_count_what_happened() -> None:
+    pool = BlockPool(3)
+    publish(pool, 1, 2).release()
+    held = publish(pool, 1)
+    pool.match_sequence_hashes([1, 2, 3])
+    pool.allocate_blocks(2).release()
+    pool.trigger_eviction()
+    held.release()
+    pool.trigger_eviction()
+    pool.reset()
+    now = pool.statistics()
+    assert (now.allocated, now.registered, now.deduplicated) == (5, 2, 1)
+    assert (now.requested, now.matched, now.hit_rate) == (3, 2, pytest.approx(2 / 3))
+    assert now.evicted == 2, "one to make room, one when asked"
+    assert pool.usage() == pool.usage_rate() == 0.0
+
+
 def test_every_call_has_its_blocking_name() -> None:
     names = [name for name in dir(BlockPool) if name.endswith("_blocking")]
     assert len(names) == 10
