@@ -38,7 +38,7 @@ from kvbm.storage.base import Bytes, StorageType
 from kvbm.storage.disk_file import DiskFile
 from kvbm.storage.pages import PAGE, pages, up_to_page
 from kvbm.storage.region import Region, checked_byte
-from kvbm.storage.vectors import cut, need_aligned, need_buffers
+from kvbm.storage.vectors import CALL_BYTES, IOV_MAX, cut, need_aligned, need_buffers
 
 Call: TypeAlias = Callable[[int, list[Any], int], int]
 """What `os.preadv` and `os.pwritev` are: (descriptor, buffers, offset) to bytes moved."""
@@ -149,10 +149,11 @@ class DiskStorage(Region):
         wanted = sum(buffer.nbytes for buffer in buffers)
         if offset < 0 or offset + wanted > self._file.size:
             raise OutOfBounds(operation, offset, wanted, self._file.size)
+        one_call = len(buffers) <= IOV_MAX and wanted <= CALL_BYTES
         moved = 0
         with self._file as descriptor:
-            for part in cut(buffers):
-                expected = sum(buffer.nbytes for buffer in part)
+            for part in [list(buffers)] if one_call else cut(buffers):
+                expected = wanted if one_call else sum(buffer.nbytes for buffer in part)
                 try:
                     step = call(descriptor, part, offset + moved)
                 except OSError as error:
