@@ -5,7 +5,7 @@ What this is
     however many blocks there are. Handles are made when somebody asks for one.
 
 Interface, as rules of use
-    * A list holds each of its blocks once. `with`, release() or dropping the list ends
+    * A list holds each of its blocks once. `with`, release(), close() or dropping it ends
       that, last block first, so that leaves go before their parents.
     * `blocks[i]` gives a handle that takes over that block's hold: it outlives the list,
       and the list still knows it, so `register_blocks(blocks)` consumes both. Once such a
@@ -116,6 +116,19 @@ class BlockList(Sequence[B], Generic[B]):
         """Give all blocks back, last first. Raises StaleHandleError the second time."""
         self._pool.give_back(self._claim())
 
+    def close(self) -> None:
+        """Give back what the list still holds, last first; nothing if it is used up."""
+        if self._hold and all(handle._hold for handle in self._handles.values()):
+            self.release()
+        elif self._hold:  # some blocks were used up one by one; the others go now
+            ids = self._hold.pop()
+            for index in range(len(ids) - 1, -1, -1):
+                handle = self._handles.get(index)
+                if handle is None:
+                    self._pool.give_back(ids[index : index + 1])
+                elif handle._hold:
+                    handle.release()
+
     def to_list(self) -> list[B]:
         """Make a handle for each block."""
         return list(self)
@@ -154,16 +167,7 @@ class BlockList(Sequence[B], Generic[B]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._hold and all(handle._hold for handle in self._handles.values()):
-            self.release()
-        elif self._hold:  # some blocks were used up one by one; the others go now
-            ids = self._hold.pop()
-            for index in range(len(ids) - 1, -1, -1):
-                handle = self._handles.get(index)
-                if handle is None:
-                    self._pool.give_back(ids[index : index + 1])
-                elif handle._hold:
-                    handle.release()
+        self.close()
 
     def __del__(self) -> None:
         try:

@@ -161,6 +161,11 @@ class Block:
         """Give the slot back. Raises StaleHandleError the second time. Clauses: KV-LIF-06"""
         self._pool.give_back(self._claim())
 
+    def close(self) -> None:
+        """Give the slot back if it is still held; nothing if the handle is used up."""
+        if self._hold:
+            self.release()
+
     def __len__(self) -> int:
         """Count the tokens in the block."""
         return self.page_size if self.is_complete else 0
@@ -178,8 +183,7 @@ class Block:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._hold:
-            self.release()
+        self.close()
 
     def __del__(self) -> None:
         # At any time, in any thread, inside any call: only queue it.

@@ -4,10 +4,11 @@ from kvbm.tiering.filters import FrequencyFilter, OffloadFilter, PriorityFilter,
 from kvbm.tiering.onboard import Onboarder, Onboarding
 from kvbm.tiering.outcome import Ended, Offload, Outcome
 from kvbm.tiering.route import Limits, Route
-from kvbm.tiering.tier import Mover, Tier
+from kvbm.tiering.tier import Copy, Mover, Tier
 from kvbm.tiering.write_back import WriteBack
 
 __all__ = [
+    "Copy",
     "Ended",
     "FrequencyFilter",
     "Limits",

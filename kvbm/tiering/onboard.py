@@ -20,6 +20,7 @@ Clauses: KV-TIR-01, KV-TIR-02, KV-TIR-05, KV-TIR-06, KV-TIR-07, KV-REG-07, KV-LI
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, wait
@@ -29,7 +30,9 @@ from typing import Any, final
 
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
 from kvbm.errors import NotEnoughBlocksAvailable, WaitCancelled
-from kvbm.tiering.tier import Mover, Tier, copy_identity
+from kvbm.tiering.tier import Copy, Mover, Tier, copy_identity
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -46,8 +49,13 @@ class Load:
         self.originals = originals
         self.copies = copies
         self.arrived: BlockList[ImmutableBlock] | None = None  # holds what was published
-        self.layers: list[Future[None]] = []  # one for all layers, or one each
+        self.layers: list[Future[Any]] = []  # outcomes, one for all layers or one each
         self.done: Future[None] = Future()  # after everything was published, or given up
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of the copies has failed."""
+        return any(part.done() and part.exception() for part in self.layers)
 
 
 @final
@@ -188,35 +196,49 @@ class Onboarder:
 
     def _start(self, source: Tier, load: Load, *, layer_wise: bool) -> None:
         parts = [range(i, i + 1) for i in range(self._layers)] if layer_wise else [None]
+        begun: list[Copy] = []
         for layers in parts:
             try:
-                future = self._mover.move(
+                copy = self._mover.move(
                     source, load.originals.block_ids, self._target, load.copies.block_ids, layers
                 )
             except Exception as error:  # noqa: BLE001  it is the load's outcome
-                future = Future()
-                future.set_exception(error)
-            load.layers.append(future)
-        left = _Countdown(len(load.layers), partial(self._landed, source, load))
+                refused: Future[None] = Future()
+                refused.set_exception(error)
+                load.layers.append(refused)
+            else:
+                begun.append(copy)
+                load.layers.append(copy.future)
+        # The copies are all asked for before anything is concluded from the first.
+        landed = _Countdown(len(load.layers), partial(self._landed, source, load))
         for future in load.layers:
-            future.add_done_callback(left)
+            future.add_done_callback(landed)
+        finished = _Countdown(1 + len(begun), partial(self._let_go, source, load))
+        for copy in begun:
+            copy.finished.add_done_callback(finished)
+        load.done.add_done_callback(finished)
 
     def _landed(self, source: Tier, load: Load) -> None:
-        """Publish what has arrived; make what has not a miss. Runs where the last copy ended."""
-        errors = [error for error in (part.exception() for part in load.layers) if error]
+        """Publish what has arrived, and tell who waits. Runs where the last copy ended."""
         try:
-            with load.copies, load.originals:
-                if not errors:
-                    ids = load.originals.block_ids
-                    copy_identity(source.pool.slots, ids, self._target, load.copies)
-                    load.arrived = self._target.pool.register_blocks(load.copies)
-            if errors:
-                source.pool.reset_blocks(load.names)
+            if not load.failed:
+                ids = load.originals.block_ids
+                copy_identity(source.pool.slots, ids, self._target, load.copies)
+                load.arrived = self._target.pool.register_blocks(load.copies)
+        except Exception:
+            logger.exception("blocks arrived from %s and could not be published", source.name)
         finally:
-            with self._lock:
-                for name in load.names:
-                    del self._loading[name]
             load.done.set_result(None)
+
+    def _let_go(self, source: Tier, load: Load) -> None:
+        """Release both ends, now that nobody touches them; what failed becomes a miss."""
+        load.copies.close()  # what was published is used up; what was not goes back
+        load.originals.close()
+        if load.failed:
+            source.pool.reset_blocks(load.names)
+        with self._lock:
+            for name in load.names:
+                del self._loading[name]
 
 
 class _Countdown:
@@ -227,7 +249,7 @@ class _Countdown:
         self._then = then
         self._lock = threading.Lock()
 
-    def __call__(self, _: Future[None]) -> None:
+    def __call__(self, _: Future[Any]) -> None:
         with self._lock:
             self._left -= 1
             if self._left:

@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final
 
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
 from kvbm.errors import InvalidConfig, NotEnoughBlocksAvailable
@@ -175,7 +175,7 @@ class Route:
             copies = self._room(chosen)
             if not chosen:
                 return False
-            future = self._mover.move(
+            copy = self._mover.move(
                 self.source,
                 [original.block_id for original in chosen.values()],
                 self.target,
@@ -186,7 +186,8 @@ class Route:
                 if entry.name in self._pending:
                     self._end(entry, Outcome.FAILED, f"{type(error).__name__}: {error}")
             return False
-        future.add_done_callback(partial(self._landed, chosen, copies))
+        copy.future.add_done_callback(partial(self._landed, chosen, copies))
+        copy.finished.add_done_callback(partial(self._let_go, chosen, copies))
         return True
 
     def _uncancelled(self, batch: list[_Entry]) -> list[_Entry]:
@@ -239,24 +240,27 @@ class Route:
                 self._end(entry, Outcome.NO_CAPACITY, f"no room in {self.target.name}")
             return copies
 
-    def _landed(self, chosen: Chosen, copies: BlockList[MutableBlock], done: Future[None]) -> None:
-        """Publish what has arrived; let go of both ends; go on. Runs where the copy ended."""
+    def _landed(self, chosen: Chosen, copies: BlockList[MutableBlock], done: Future[Any]) -> None:
+        """Publish what has arrived, and tell who waits. Runs where the copy ended."""
         error = done.exception()
         try:
-            with copies:
-                if error is None:
-                    ids = [original.block_id for original in chosen.values()]
-                    copy_identity(self.source.pool.slots, ids, self.target, copies)
-                    self.target.pool.register_blocks(copies).release()
+            if error is None:
+                ids = [original.block_id for original in chosen.values()]
+                copy_identity(self.source.pool.slots, ids, self.target, copies)
+                self.target.pool.register_blocks(copies).release()
         except Exception as problem:  # noqa: BLE001  it is these blocks' outcome
             error = problem
-        for original in chosen.values():
-            original.release()
         for entry in chosen:
             if error is None:
                 self._end(entry, Outcome.COMPLETED, f"copied to {self.target.name}")
             else:
                 self._end(entry, Outcome.FAILED, f"{type(error).__name__}: {error}")
+
+    def _let_go(self, chosen: Chosen, copies: BlockList[MutableBlock], _: Future[None]) -> None:
+        """Release both ends, now that nobody touches them, and go on."""
+        copies.close()  # what was published is used up; what was not goes back
+        for original in chosen.values():
+            original.release()
         self._copy_ended()
         self.pump()
 

@@ -5,8 +5,8 @@ What this is
     block i of the place.
 
 Interface, as rules of use
-    * A `Mover` copies whole blocks between places and gives a future. Whoever starts a copy
-      holds both ends until the future is done, whatever becomes of it.
+    * A `Mover` copies whole blocks between places. Whoever starts a copy holds both ends
+      until it is `finished`, whatever its outcome is and whoever has been told of it.
     * `copy_identity` makes an owned block of one tier what a block of another is: hashes,
       tokens, priority. Ticks do not travel.
 
@@ -35,6 +35,21 @@ class Tier:
     place: Any  # what the mover understands: a bound layout
 
 
+class Copy(Protocol):
+    """A copy that has begun."""
+
+    @property
+    def future(self) -> Future[Any]:
+        """The one outcome."""
+
+    @property
+    def finished(self) -> Future[None]:
+        """Done, never with an error, when nobody touches either end any more.
+
+        Later than the outcome only where a copy did not answer in time.
+        """
+
+
 class Mover(Protocol):
     """Who copies bytes between tiers."""
 
@@ -45,10 +60,10 @@ class Mover(Protocol):
         target: Tier,
         target_ids: Sequence[int],
         layers: range | None = None,
-    ) -> Future[None]:
-        """Copy block by block, all layers or some. The future has the one outcome.
+    ) -> Copy:
+        """Copy block by block, all layers or some.
 
-        Raises nothing for what goes wrong while copying: that is the future's. Raises at
+        Raises nothing for what goes wrong while copying: that is the outcome. Raises at
         once for what cannot be begun, and then nothing was copied.
         """
 

@@ -74,7 +74,9 @@ class WriteBack:
         try:
             with self.target.pool.allocate_blocks(len(ids)) as copies:
                 listed = ids.tolist()
-                self._mover.move(self.source, listed, self.target, copies.block_ids).result()
+                copy = self._mover.move(self.source, listed, self.target, copies.block_ids)
+                copy.finished.result()  # only then may the slots have heirs
+                copy.future.result()
                 copy_identity(self.source.pool.slots, listed, self.target, copies)
                 self.target.pool.register_blocks(copies).release()
             outcome = Outcome.COMPLETED

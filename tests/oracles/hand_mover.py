@@ -22,16 +22,25 @@ class Move:
     target_ids: list[int]
     layers: range | None
     future: Future[None]
+    finished: Future[None]
+
+    def give_up(self, error: Exception) -> None:
+        """Tell who waits that the copy failed; it may still write."""
+        self.future.set_exception(error)
 
     def finish(self) -> None:
         for here, there in zip(self.source_ids, self.target_ids, strict=True):
             self.target.place[there] = self.source.place[here]
-        self.future.set_result(None)
+        if not self.future.done():
+            self.future.set_result(None)
+        self.finished.set_result(None)
 
     def fail(self, error: Exception) -> None:
         for there in self.target_ids:
             self.target.place[there] = "garbage"
-        self.future.set_exception(error)
+        if not self.future.done():
+            self.future.set_exception(error)
+        self.finished.set_result(None)
 
 
 class HandMover:
@@ -48,13 +57,13 @@ class HandMover:
         target: Tier,
         target_ids: Sequence[int],
         layers: range | None = None,
-    ) -> Future[None]:
-        move = Move(source, list(source_ids), target, list(target_ids), layers, Future())
+    ) -> Move:
+        move = Move(source, list(source_ids), target, list(target_ids), layers, Future(), Future())
         self.moves.append(move)
         if self.at_once:
             self.moves.remove(move)
             move.finish()
-        return move.future
+        return move
 
     def finish(self, index: int = 0) -> None:
         self.moves.pop(index).finish()

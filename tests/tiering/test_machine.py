@@ -94,6 +94,12 @@ class Tiers(RuleBasedStateMachine):
         error = OSError("injected")
         self.mover.fail(error, data.draw(st.integers(0, len(self.mover.moves) - 1)))
 
+    @precondition(lambda self: any(not move.future.done() for move in self.mover.moves))
+    @rule(data=st.data())
+    def a_copy_does_not_answer(self, data):
+        silent = [move for move in self.mover.moves if not move.future.done()]
+        data.draw(st.sampled_from(silent)).give_up(TimeoutError("injected"))
+
     @rule(where=st.integers(0, 2), count=st.integers(1, 2))
     def evict(self, where, count):
         pool = self.tiers[where].pool

@@ -198,3 +198,21 @@ def test_an_onboarding_that_nobody_waits_for_holds_nothing_in_the_end():
     onboarder(tiers, mover).onboard([1])
     mover.finish()
     assert device.pool.statistics().inactive == 1
+
+
+@pytest.mark.clause("KV-TIR-02", "KV-TIR-06", "KV-LIV-04")
+def test_a_load_that_does_not_answer_is_a_miss_and_its_slots_wait_for_its_end():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    boarder = onboarder(tiers, mover)
+    onboarding = boarder.onboard([1])
+    mover.moves[0].give_up(TimeoutError("no answer"))
+    assert len(onboarding.wait(0)) == 0
+    # Whoever asks now shares the load that has failed, and begins no other.
+    assert len(boarder.onboard([1]).wait(0)) == 0
+    assert len(mover.moves) == 1
+    assert device.pool.available_blocks() == 3
+    mover.finish()
+    assert device.pool.available_blocks() == 4
+    assert host.pool.contains([1]) == [False]

@@ -260,3 +260,17 @@ def test_an_offload_of_nothing_is_done():
 def test_limits_are_positive(field):
     with pytest.raises(InvalidConfig, match=f"{field} = 0"):
         Limits(**{field: 0})
+
+
+@pytest.mark.clause("KV-TIR-02", "KV-LIV-04")
+def test_a_copy_that_does_not_answer_is_a_failure_and_its_slots_wait_for_its_end():
+    device, host, mover = tier("device", 1), tier("host", 1), HandMover()
+    route = Route(device, host, mover)
+    store(device, [1]).release()
+    offload = route.enqueue([1])
+    mover.moves[0].give_up(TimeoutError("no answer"))
+    assert outcomes(offload) == {1: Outcome.FAILED}
+    assert device.pool.available_blocks() == host.pool.available_blocks() == 0
+    mover.finish()
+    assert device.pool.available_blocks() == host.pool.available_blocks() == 1
+    assert host.pool.contains([1]) == [False]
