@@ -20,7 +20,8 @@
     ├── BlockError
     │   ├── BlockStateInvalid     (RuntimeError)       kind WrongState
     │   ├── StaleHandleError      (LookupError)        kind StaleHandle
-    │   └── NotOwnerError         (PermissionError)    kind NotOwner
+    │   ├── NotOwnerError         (PermissionError)    kind NotOwner
+    │   └── ViewsNotAvailable     (TypeError)          kind Unsupported
     ├── BlockPoolError
     │   ├── NotEnoughBlocksAvailable (MemoryError)     kind Exhausted
     │   ├── BlockNotComplete      (ValueError)         kind WrongState
@@ -289,6 +290,15 @@ class NotOwnerError(BlockError, PermissionError):
 
     def __init__(self, handle: str) -> None:
         super().__init__(f"{handle} belongs to another pool; give it to the pool that made it")
+
+
+class ViewsNotAvailable(BlockError, TypeError):
+    """The bytes of a block were asked for, and its pool has none: it is purely logical."""
+
+    kind = ErrorKind.UNSUPPORTED
+
+    def __init__(self, handle: str) -> None:
+        super().__init__(f"{handle} has no bytes here; its pool is not one of a KvBlockManager")
 
 
 # ── pools ─────────────────────────────────────────────────────────────────────────────────

@@ -17,9 +17,9 @@ Clauses: KV-LIF-01, KV-LIF-02, KV-LIF-03, KV-LIF-06, KV-LIF-08, KV-OWN-01, KV-OW
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from kvbm.blocks.keys import Hashes, SequenceHash
 from kvbm.blocks.lifecycle import Operation, State, after
 from kvbm.blocks.slots import Ids, Slots
-from kvbm.errors import BlockStateInvalid, StaleHandleError
+from kvbm.errors import BlockStateInvalid, StaleHandleError, ViewsNotAvailable
 from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
 
 
@@ -38,8 +38,24 @@ class Holder(Protocol):
         """Give the slots, int64. Raises StaleHandleError if one of the holds has ended."""
 
 
+class BlockMemory(Protocol):
+    """Where the bytes of a pool's blocks are: `kvbm.layout.BoundLayout` is one."""
+
+    def layer_view(
+        self, block: int, layer: int, outer: int, *, readonly: bool, alive: Callable[[], bool]
+    ) -> Any:
+        """View one region of a block for as long as it is `alive`."""
+
+    def block_view(self, block: int, *, readonly: bool, alive: Callable[[], bool]) -> Any:
+        """View one block, likewise."""
+
+
 class Home(Protocol):
     """The pool, as its handles see it."""
+
+    @property
+    def memory(self) -> BlockMemory | None:
+        """Where the bytes are, or None for a purely logical pool."""
 
     @property
     def slots(self) -> Slots:
@@ -157,6 +173,34 @@ class Block:
         self._need_content("position")
         return int(self._pool.slots.records["position"][self._slot])
 
+    def layer_view(self, layer: int, outer: int = 0) -> Any:
+        """View the bytes of one layer and outer, without a copy.
+
+        Returns
+        -------
+        kvbm.layout.LayerView
+            Writable for the owner of a block that is not registered, read-only otherwise. It
+            dies with this handle.
+
+        Raises
+        ------
+        ViewsNotAvailable
+            The pool has no memory.
+        InvalidLayerIndex, InvalidOuterIndex
+            The index is outside.
+
+        Clauses: KV-OWN-05
+        """
+        memory = self._memory()
+        return memory.layer_view(
+            self._slot, layer, outer, readonly=self._readonly(), alive=self._alive
+        )
+
+    def block_view(self) -> Any:
+        """View the block as a sequence of its layers. See `layer_view`."""
+        memory = self._memory()
+        return memory.block_view(self._slot, readonly=self._readonly(), alive=self._alive)
+
     def release(self) -> None:
         """Give the slot back. Raises StaleHandleError the second time. Clauses: KV-LIF-06"""
         self._pool.give_back(self._claim())
@@ -198,6 +242,19 @@ class Block:
     def __repr__(self) -> str:
         state = f"{self.state.block_state}" if self._hold else "used up"
         return f"{type(self).__name__}(block {self._slot}, {state})"
+
+    def _alive(self) -> bool:
+        return bool(self._hold)
+
+    def _readonly(self) -> bool:
+        return self.state >= State.ACTIVE
+
+    def _memory(self) -> BlockMemory:
+        self._held()
+        memory = self._pool.memory
+        if memory is None:
+            raise ViewsNotAvailable(repr(self))
+        return memory
 
     def _held(self) -> int:
         if not self._hold:

@@ -35,6 +35,7 @@ class ChangedBlock(NamedTuple):
     parent_sequence_hash: SequenceHash | None = None
     position: int | None = None  # index in its sequence; its tokens start at position * block_size
     tokens: NDArray[np.uint32] | None = None  # where the pool was given them
+    priority: int = 0  # when it was stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Change:
     parent_sequence_hashes: Sequence[SequenceHash | None] = ()  # of stored blocks, as are these:
     positions: Sequence[int] = ()
     tokens: Sequence[NDArray[np.uint32] | None] = ()
+    priorities: Sequence[int] = ()
     group: int = 0  # KV cache group of the model
 
     @property
@@ -60,7 +62,13 @@ class Change:
         """The change block by block. O(blocks)."""
         if self.kind is ChangeKind.REMOVED:
             return [ChangedBlock(name) for name in self.sequence_hashes]
-        columns = (self.sequence_hashes, self.parent_sequence_hashes, self.positions, self.tokens)
+        columns = (
+            self.sequence_hashes,
+            self.parent_sequence_hashes,
+            self.positions,
+            self.tokens,
+            self.priorities,
+        )
         return [ChangedBlock(*row) for row in zip(*columns, strict=True)]
 
 

@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from kvbm.blocks.block_list import BlockList, claim_all, unclaim_all
-from kvbm.blocks.handles import Block, Holder, ImmutableBlock, WeakBlock
+from kvbm.blocks.handles import Block, BlockMemory, Holder, ImmutableBlock, WeakBlock
 from kvbm.blocks.keys import Hashes, SequenceHash, fold, to_keys
 from kvbm.blocks.lifecycle import Operation, State, after
 from kvbm.blocks.slots import LARGEST_POSITION, Ids, Slots
@@ -64,6 +64,7 @@ class PoolHome:
         self._hash_bits = hash_bits
         self._tier = tier
         self._events = events
+        self.memory: BlockMemory | None = None  # set by who has memory for the blocks
         self._closed = False
         self._returns: deque[Ids | list[int]] = deque()
         self._wakers: list[Callable[[], None]] = []  # who waits for returned blocks
@@ -239,6 +240,7 @@ class PoolHome:
                 content.tokens if isinstance(content, TokenBlock) else None for content in contents
             ]
             or [None] * len(listed),
+            priorities=slots.records["priority"][ids].tolist(),
         )
         self._events.append(change)
 
