@@ -26,7 +26,9 @@ Interface, as rules of use
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from types import UnionType
 from typing import Any, Final
 
 from kvbm.config.builder import call_with, check_names
@@ -63,8 +65,14 @@ ALLOCATORS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
 }
 """Allocators by tier and name, the default first. Beside them, every tier knows "null"."""
 
-OPTIONS: Final = ("device_id", "path", "persistent", "file_name", "direct")
-"""Settings of a tier that go to its allocator."""
+OPTIONS: Final[Mapping[str, tuple[type | UnionType, str]]] = {
+    "device_id": (int, "must be an integer"),
+    "path": (str | os.PathLike, "must be a text"),
+    "persistent": (bool, "must be true or false"),
+    "file_name": (str, "must be a text"),
+    "direct": (bool, "must be true or false"),
+}
+"""Settings of a tier that go to its allocator: their types, and the rule in words."""
 
 _OF_A_TIER: Final = (*SIZES[1:], "layout_options", *OPTIONS)
 
@@ -129,6 +137,8 @@ def _runtime(values: dict[str, Any]) -> KvManagerRuntimeConfig:
     with within("runtime"):
         if isinstance(nixl, bool):
             values["nixl"] = NixlOptions.Enabled if nixl else NixlOptions.Disabled
+        elif nixl == "":
+            raise InvalidConfig("nixl", nixl, "must be true, false, or the name of an agent")
         elif isinstance(nixl, str):
             values["nixl"] = NixlOptions.EnabledWithAgent(NixlAgent(nixl))
     runtime: KvManagerRuntimeConfig = _call("runtime", KvManagerRuntimeConfig, values)
@@ -154,8 +164,11 @@ def _tier(
             kinds = {kind.name: kind for kind in LayoutType if kind is not LayoutType.Custom}
             values["layout_type"] = _named("layout_type", values["layout_type"], kinds)
         if "layout_options" in values:
+            options = _section("layout_options", values.pop("layout_options"))
             kind = values.get("layout_type", LayoutType.FullyContiguous)
-            values["layout_type"] = kind(**values.pop("layout_options"))
+            if not isinstance(kind, LayoutType):
+                raise InvalidConfig("layout_type", kind, "must be a LayoutType")
+            values["layout_type"] = kind(**options)
         if not _set_num_blocks(tier, values, model):
             return None
         _set_source(tier, values)
@@ -193,9 +206,10 @@ def _set_source(tier: str, values: dict[str, Any]) -> None:
     if isinstance(choice, str) or all(values.get(name) is None for name in SOURCES):
         makers = {**ALLOCATORS[tier], "null": NullAllocator}
         make = _named("allocator", next(iter(makers)) if choice is None else choice, makers)
-        for name in ("persistent", "direct"):
-            if not isinstance(options.get(name, True), bool):
-                raise InvalidConfig(name, options[name], "must be true or false")
+        for name, value in options.items():
+            kind, rule = OPTIONS[name]
+            if not isinstance(value, kind):
+                raise InvalidConfig(name, value, rule)
         values["allocator"] = call_with(f"[{tier}]", make, options)
     elif options:
         name = next(iter(options))
