@@ -123,6 +123,8 @@ class Transform:
         Of one element.
     inner_bytes : bytes
         Longest piece that lies together on both sides.
+    walks
+        The same once more, as `copies` needs it.
     """
 
     source: Side
@@ -207,10 +209,10 @@ def plan(
     if not (source.has_axes and target.has_axes):
         return _plan_by_region(source, target, ids, ranges, policy)
     walks = walks_between(source, target, *ids, ranges)
-    inner_bytes, folded = fold(source, target, walks)
+    inner_bytes, folded = fold(source, walks)
     rest = [walk.first() if walk.label in folded else walk for walk in walks]
     scattered = any(walk.label in _REGION and len(walk) > 1 for walk in rest)
-    if scattered and inner_bytes < policy.min_inner_bytes:
+    if scattered and len(ids[0]) and inner_bytes < policy.min_inner_bytes:
         return _transform(source, target, walks, rest, ids, inner_bytes)
     if not policy.coalesce:
         copies = expand(rest, inner_bytes)

@@ -74,28 +74,26 @@ def walks_between(
     return walks
 
 
-def fold(source: Layout, target: Layout, walks: Sequence[Walk]) -> tuple[int, set[Label]]:
+def fold(source: Layout, walks: Sequence[Walk]) -> tuple[int, set[Label]]:
     """Find the longest piece that is one on both sides: (bytes, the axes inside it).
 
-    From inside out, as long as both sides have the same axis and no gap. Axes with one
-    index do not count. A partly moved axis can only be the last, because the next one has
-    a gap; the blocks and an axis that picks the storage end it too.
+    From the source's innermost axis outwards, as long as neighbours touch on both sides.
+    Axes with one index do not count. A partly moved axis can only be the last, because
+    the next one has a gap; the blocks and an axis that picks the storage end it too.
     """
     by_label = {walk.label: walk for walk in walks}
     inner_bytes = source.config.dtype.width
     folded: set[Label] = set()
-
-    def inside_out(layout: Layout) -> list[Label]:
-        return [axis.label for axis in reversed(layout.axes()) if len(by_label[axis.label]) > 1]
-
-    for label, other in zip(inside_out(source), inside_out(target), strict=False):
-        walk = by_label[label]
+    for axis in reversed(source.axes()):
+        walk = by_label[axis.label]
         # The step of an axis that picks the storage is 0, which is never the bytes so far.
         together = walk.source_step == walk.target_step == inner_bytes
-        if label is not other or label is Label.BLOCK or not together:
+        if len(walk) == 1:
+            continue
+        if walk.label is Label.BLOCK or not together:
             break
         inner_bytes *= len(walk)
-        folded.add(label)
+        folded.add(walk.label)
     return inner_bytes, folded
 
 

@@ -149,11 +149,12 @@ def test_a_shard_of_heads_is_one_piece_in_the_universal_order() -> None:
 
 
 def test_no_blocks_are_done_at_once() -> None:
-    for name, target in EXAMPLES.items():
-        plan = between(EXAMPLES["NHD"], target, [], [])
-        assert plan.total_bytes == 0
-        copies = plan.copies if isinstance(plan, Direct) else plan.copies()
-        assert len(copies) == 0, name
+    ragged = Ragged(LayoutConfig(4, 2, 1, 2, 8), [32, 8])
+    for one, two in [*itertools.product(EXAMPLES.values(), repeat=2), (ragged, ragged)]:
+        for policy in (PlanPolicy(), PlanPolicy(coalesce=False)):
+            plan = between(one, two, [], [], policy=policy)
+            assert isinstance(plan, Direct)
+            assert (len(plan.copies), plan.total_bytes, plan.pieces) == (0, 0, 0)
 
 
 # ── every byte ────────────────────────────────────────────────────────────────────────────
@@ -429,6 +430,22 @@ def test_ragged_layers_move_as_they_are() -> None:
     cut = between(one, two, [0], [0], parts=shifted)
     assert isinstance(cut, Direct)
     assert cut.copies.size.tolist() == [8, 16]
+
+
+def test_a_ragged_layer_may_move_to_another_one() -> None:
+    config = LayoutConfig(4, 3, 1, 2, 8)
+    one, two = Ragged(config, [8, 32, 16]), Ragged(config, [16, 8, 32])
+    up = [AxisRange(Label.LAYER, 0, 1, 2)]
+    apart = PlanPolicy(coalesce=False)
+    plan = between(one, two, [1, 0], [1, 0], parts=up, policy=apart)
+    assert isinstance(plan, Direct)
+    columns = [column.tolist() for column in vars(plan.copies).values()]
+    assert list(zip(*columns, strict=True)) == [
+        (0, 8, 1, 8, 8), (1, 32, 2, 32, 32), (0, 0, 1, 0, 8), (1, 0, 2, 0, 32)
+    ]  # fmt: skip
+    joined = between(one, two, [1, 0], [1, 0], parts=up)
+    assert isinstance(joined, Direct)
+    assert joined.copies.size.tolist() == [16, 64]
 
 
 # ── joining ───────────────────────────────────────────────────────────────────────────────
