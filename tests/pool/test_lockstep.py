@@ -197,8 +197,13 @@ class Pair:
                 assert tuple(batch.change.sequence_hashes) == blocks
                 continue
             told = [
-                Content(name, parent, at, None if tokens is None else tuple(tokens.tolist()))
-                for name, parent, at, tokens in batch.change.blocks
+                Content(
+                    block.sequence_hash,
+                    block.parent_sequence_hash,
+                    block.position,
+                    None if block.tokens is None else tuple(block.tokens.tolist()),
+                )
+                for block in batch.change.blocks
             ]
             assert tuple(told) == blocks
         assert self.log.next_number == len(model.events)
@@ -260,7 +265,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def keep(self, answer: tuple[Any, list[int]] | None) -> None:
         holding = self.pair.hold(answer)
-        if holding is not None:
+        if holding is not None and (holding.handles or not self.holdings):
             self.holdings.append(holding)
 
     def keep_block(self, block: Block, handle: int) -> None:
@@ -398,30 +403,42 @@ class PoolMachine(RuleBasedStateMachine):
                 self.use_up(holding)
             self.keep(answer)
 
-    @rule(start=names, variant=st.integers(0, 1), with_tokens=st.booleans())
-    def publish(self, start: int, variant: int, with_tokens: bool) -> None:
+    @rule(
+        start=names,
+        variant=st.integers(0, 1),
+        with_tokens=st.booleans(),
+        priority=st.sampled_from([0, 0, 2, 1]),
+        keep=st.booleans(),
+    )
+    def publish(
+        self, start: int, variant: int, with_tokens: bool, priority: int, keep: bool
+    ) -> None:
         """What an engine does: hold what is there, allocate the rest, fill it, register it."""
+        before = len(self.holdings)
         line = path_to(start)
         self.match(line, 0)
-        line = line[len(self.holdings[-1].handles) :]
-        if not line or len(line) > self.model.available:
-            return
-        self.allocate(len(line))
-        blocks, handles = self.holdings[-1].real, self.holdings[-1].handles
-        above = [path_to(index)[-2] if len(path_to(index)) > 1 else None for index in line]
-        if with_tokens:
-            blocks.apply_token_blocks(
-                [self.pair.token_block(i, p, variant) for i, p in zip(line, above, strict=True)]
-            )
-            contents = [self.pair.content(i, p, variant) for i, p in zip(line, above, strict=True)]
-            self.model.fill(handles, contents)
-        else:
-            hashes = [self.pair.names[index] for index in line]
-            parent = None if above[0] is None else self.pair.names[above[0]]
-            blocks.stage(hashes, parent=parent)
-            self.model.stage(handles, hashes, parent)
-        self.use_up(self.holdings[-1])
-        self.keep((self.pool.register_blocks(blocks), self.model.register(handles)))
+        line = line[sum(len(holding.handles) for holding in self.holdings[before:]) :]
+        if line and len(line) <= self.model.available:
+            self.allocate(len(line))
+            blocks, handles = self.holdings[-1].real, self.holdings[-1].handles
+            above = [path_to(index)[-2] if len(path_to(index)) > 1 else None for index in line]
+            parts = list(zip(line, above, strict=True))
+            if with_tokens:
+                blocks.apply_token_blocks([self.pair.token_block(*p, variant) for p in parts])
+                self.model.fill(handles, [self.pair.content(*p, variant) for p in parts])
+            else:
+                hashes = [self.pair.names[index] for index in line]
+                parent = None if above[0] is None else self.pair.names[above[0]]
+                blocks.stage(hashes, parent=parent)
+                self.model.stage(handles, hashes, parent)
+            blocks.set_priority(priority)
+            self.model.set_priority(handles, priority)
+            self.use_up(self.holdings[-1])
+            self.keep((self.pool.register_blocks(blocks), self.model.register(handles)))
+        while not keep and len(self.holdings) > before:
+            holding = self.holdings.pop()
+            self.model.release(holding.handles)
+            holding.real = None
 
     # ── the readers ───────────────────────────────────────────────────────────────────────
 
@@ -647,7 +664,7 @@ def test_no_history_tells_the_pool_from_the_model(policy: str) -> None:
 
 
 OPERATIONS: dict[str, Callable[[PoolMachine, int], None]] = {
-    "publish": lambda client, n: client.publish(n % 12, n & 1, n & 2 == 0),
+    "publish": lambda client, n: client.publish(n % 12, n & 1, n & 2 == 0, n % 3, n & 4 == 0),
     "match": lambda client, n: client.match(path_to(n % 12), n),
     "scan": lambda client, n: client.scan([n % 12, n % 5, n % 7], n),
     "touch": lambda client, n: client.touch(path_to(n % 12), n),

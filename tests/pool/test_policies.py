@@ -53,9 +53,12 @@ def test_a_match_and_a_release_move_a_slot_to_the_end(name: str) -> None:
 def test_priorities_are_sorted_by_value_and_not_by_first_sight() -> None:
     policy, slots = bound(PriorityPolicy(), *"abcdef")
     slots.records["priority"] = [7, 3, (1 << 32) - 1, 3, 0, 7]
-    policy.insert(ids(0, 1))
-    policy.insert(ids(2, 3, 4, 5))
+    for slot in range(6):
+        policy.insert(ids(slot))
     assert policy.order().tolist() == [4, 1, 3, 0, 5, 2]
+    policy.take(ids(1, 3))
+    policy.insert(ids(1, 3))
+    assert policy.order().tolist() == [4, 1, 3, 0, 5, 2], "one by one or at once"
     policy.take(ids(3, 0))
     assert policy.evict(3).tolist() == [4, 1, 5]
     policy._check()

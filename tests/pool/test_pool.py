@@ -315,6 +315,8 @@ def test_touching_makes_the_prefix_most_recent_and_leaves_held_blocks_alone() ->
     pool.touch_blocks([1])
     pool.touch_blocks([])
     assert pool._core.policy.order().tolist() == [1, 2, 0], "twice is once"
+    pool.touch_blocks([3, 2])
+    assert pool._core.policy.order().tolist() == [0, 2, 1], "in the order asked"
     assert held[0].use_count == 1
 
 
