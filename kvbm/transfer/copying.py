@@ -10,7 +10,10 @@ What this is
 Interface, as rules of use
     * `copy_pieces(targets, sources, sizes)`: int64 arrays of addresses and bytes. Rows must
       not overlap; the plan has seen to that.
-    * `copy_pieces_plainly` is the readable twin: the same, one `memmove` a row.
+    * `copy_runs(…)` copies boxes of short runs, as when tokens and heads change places. The
+      target is met in the order of its addresses, which is what streaming wants.
+    * `copy_pieces_plainly` is the readable twin: the same, one `memmove` a row. That of
+      `copy_runs` is `memory.permute`, in NumPy.
 
 Clauses: KV-INT-01
 """
@@ -22,6 +25,7 @@ import os
 from typing import Any, Final
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -36,15 +40,43 @@ PAGE: Final = 4096
 AT_ONCE: Final = 4
 """Pages written in turn: keeps several rows of the memory chips busy."""
 
-_INTERPRETED: Final = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+INTERPRETED: Final = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 
 def copy_pieces(targets: Integers, sources: Integers, sizes: Integers) -> None:
     """Copy `sizes[i]` bytes from `sources[i]` to `targets[i]`, for every i."""
-    if _INTERPRETED:
+    if INTERPRETED:
         copy_pieces_plainly(targets, sources, sizes)
     else:
         _copy(targets, sources, sizes, int(sizes.sum()) >= STREAM)
+
+
+def copy_runs(
+    targets: Integers,
+    sources: Integers,
+    shape: tuple[int, ...],
+    target_strides: tuple[int, ...],
+    source_strides: tuple[int, ...],
+    run: int,
+) -> None:
+    """Copy boxes of runs of `run` bytes, of any strides.
+
+    Parameters
+    ----------
+    targets, sources : int64[boxes]
+        Addresses of the first run of each box.
+    shape : int[3]
+        How many runs a box has along each axis.
+    target_strides, source_strides : bytes[3]
+    run : bytes
+    """
+    order = sorted(range(3), key=lambda axis: -target_strides[axis])
+    counts, ours, theirs = (
+        np.array([each[axis] for axis in order], np.int64)
+        for each in (shape, target_strides, source_strides)
+    )
+    stream = len(targets) * int(np.prod(shape)) * run >= STREAM
+    _copy_runs(targets, sources, counts, ours, theirs, run, stream)
 
 
 def copy_pieces_plainly(targets: Integers, sources: Integers, sizes: Integers) -> None:
@@ -119,5 +151,26 @@ def _copy(targets: Any, sources: Any, sizes: Any, stream: bool) -> None:
             _stream_line(target + place, source + place)
             place += LINE
         _move(target + place, source + place, size - place)
+    if stream:
+        _fence()
+
+
+@numba.njit(cache=True, nogil=True)
+def _copy_runs(
+    targets: Any, sources: Any, counts: Any, ours: Any, theirs: Any, run: int, stream: bool
+) -> None:
+    for box in range(targets.size):
+        for i in range(counts[0]):
+            for j in range(counts[1]):
+                target = targets[box] + i * ours[0] + j * ours[1]
+                source = sources[box] + i * theirs[0] + j * theirs[1]
+                for _ in range(counts[2]):
+                    if stream and (target | run) % LINE == 0:
+                        for line in range(0, run, LINE):
+                            _stream_line(target + line, source + line)
+                    else:
+                        _move(target, source, run)
+                    target += ours[2]
+                    source += theirs[2]
     if stream:
         _fence()

@@ -1,8 +1,9 @@
 """Memory executor: copies between places that the host can reach.
 
 What this is
-    System, pinned and emulated device memory. A Direct plan is one call of the compiled
-    loop; a Transform is an assignment between two strided NumPy views of the same shape.
+    System, pinned and emulated device memory. Each plan is one call of a compiled loop.
+    `permute` is the readable twin of the one for a Transform: an assignment between two
+    strided NumPy views of the same shape.
 
 Interface, as rules of use
     * start() is over when it returns: there is nothing to wait for.
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvbm.layout import BoundLayout
-from kvbm.transfer.copying import copy_pieces
+from kvbm.transfer.copying import INTERPRETED, copy_pieces, copy_runs
 from kvbm.transfer.piece import Piece, addresses
 from kvbm.transfer.plan import Direct, Side, Transform
 from kvbm.transfer.request import Request
@@ -38,9 +39,24 @@ class MemoryExecutor:
                 addresses(piece.source, copies.source_storage, copies.source_offset),
                 copies.size,
             )
-        else:
+        elif INTERPRETED:
             permute(piece.source, piece.target, plan)
+        else:
+            permute_fast(piece.source, piece.target, plan)
         return []
+
+
+def permute_fast(source: BoundLayout, target: BoundLayout, plan: Transform) -> None:
+    """Do what `permute` does, in compiled code: the head dimension is one run on both sides."""
+    *shape, head_dim = plan.shape
+    copy_runs(
+        addresses(target, plan.target.storage, plan.target.offset).ravel(),
+        addresses(source, plan.source.storage, plan.source.offset).ravel(),
+        tuple(shape),
+        plan.target.strides[:3],
+        plan.source.strides[:3],
+        head_dim * plan.width,
+    )
 
 
 def permute(source: BoundLayout, target: BoundLayout, plan: Transform) -> None:
