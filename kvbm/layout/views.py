@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvbm.errors import InvalidLayerIndex, NotContiguous, StaleHandleError
+from kvbm.layout.axes import Label
 from kvbm.layout.dlpack import CUDA, Device, export, public
 from kvbm.layout.dtypes import DType
 from kvbm.layout.memory import Bytes, Memory
@@ -212,19 +213,6 @@ class View:
         shape, strides = layout.region_shape(layer), layout.region_strides(layer)
         return Span(bound.memories[storage], start, shape, strides)
 
-    def _stack(self, spans: list[Span]) -> Span:
-        """Join equal spans along a new first axis. Raises NotContiguous if they are uneven."""
-        first, last = spans[0], spans[-1]
-        if len(spans) == 1:
-            step = first.shape[0] * first.strides[0]
-        else:
-            step = (last.offset - first.offset) // (len(spans) - 1)
-        for i, span in enumerate(spans):
-            even = span.memory is first.memory and span.offset == first.offset + i * step
-            if not even or span.shape != first.shape or span.strides != first.strides:
-                raise NotContiguous(f"Block is not fully contiguous: {self._name}; use its layers")
-        return Span(first.memory, first.offset, (len(spans), *first.shape), (step, *first.strides))
-
     def _bits(self, span: Span, *, by_address: bool = False) -> Array:
         """Make the array, in the native type of NumPy that holds the same bits.
 
@@ -266,10 +254,15 @@ class LayerView(View):
         return self.size
 
     def _span(self) -> Span:
+        first = self._region(self.layer, self.outer or 0)
         if self.outer is not None:
-            return self._region(self.layer, self.outer)
-        outers = range(self._place.bound.config.outer_dim)
-        return self._stack([self._region(self.layer, outer) for outer in outers])
+            return first
+        last = self._region(self.layer, self._place.bound.config.outer_dim - 1)
+        if last.memory is not first.memory:
+            raise NotContiguous(f"the outers of {self._name} are in several memories")
+        # There are at most two outers, so that they are always evenly spaced.
+        step = last.offset - first.offset
+        return Span(first.memory, first.offset, self._shape, (step, *first.strides))
 
 
 @final
@@ -320,4 +313,9 @@ class BlockView(View, Sequence[LayerView]):
         return LayerView(self._place, layer, outer)
 
     def _span(self) -> Span:
-        return self._stack([layer._span() for layer in self])
+        layout, first = self._place.bound.layout, self._region(0, 0)
+        if layout.num_storages > 1 or not layout.has_axes:
+            raise NotContiguous(f"Block is not fully contiguous: {self._name}; use its layers")
+        step = {axis.label: axis.stride for axis in layout.axes()}
+        strides = (step[Label.LAYER], step[Label.OUTER], *first.strides)
+        return Span(first.memory, first.offset, self._shape, strides)

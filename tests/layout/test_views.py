@@ -23,6 +23,7 @@ from kvbm.layout import (
     BlockOrder,
     BlockView,
     BoundLayout,
+    CustomLayout,
     DType,
     FullyContiguous,
     LayerSeparate,
@@ -170,6 +171,37 @@ def test_the_outers_of_a_layer_have_their_true_distance(bind: Bind) -> None:
     with pytest.raises(NotContiguous, match="the bytes of block 1, layer 0 are not one piece"):
         layer.bytes()
     assert bind(Paged(CONFIG)).block_view(1)[0].bytes().size == 128
+
+
+def test_outers_in_several_memories_are_no_layer_but_regions(bind: Bind) -> None:
+    class OuterApart:
+        name = "a storage for each outer"
+
+        def storage_bytes(self, config: LayoutConfig) -> list[int]:
+            return [config.num_blocks * config.num_layers * config.region_bytes] * 2
+
+        def offset(
+            self, config: LayoutConfig, block: int, layer: int, outer: int
+        ) -> tuple[int, int]:
+            return outer, (block * config.num_layers + layer) * config.region_bytes
+
+    block = bind(CustomLayout(CONFIG, OuterApart())).block_view(1)
+    with pytest.raises(NotContiguous, match="the outers of block 1, layer 0 are in several"):
+        block[0].numpy()
+    block.layer_view(1, 1).numpy()[...] = 1
+    assert block.layer_view(1, 1).bytes().any()
+    with pytest.raises(NotContiguous, match="not fully contiguous"):
+        block.numpy()
+
+
+def test_a_model_of_one_layer_is_one_array_in_every_layout(bind: Bind) -> None:
+    config = LayoutConfig(3, 1, 2, 4, 8)
+    for layout in (LayerSeparate(config), Paged(config, outer_contiguous=True)):
+        block = bind(layout).block_view(2)
+        block.numpy()[0, 1] = 5
+        assert (block.layer_view(0, 1).numpy() == 5).all()
+        assert not block.layer_view(0, 0).numpy().any()
+        assert block.contiguous != layout.outer_contiguous
 
 
 def test_a_scattered_region_is_an_array_but_not_bytes(bind: Bind) -> None:
