@@ -2,6 +2,7 @@
 
     KvbmError
     ├── InvalidConfig             (ValueError)         kind Invalid
+    ├── NoSuchTier                (LookupError)        kind NotFound
     │   ├── UnknownSetting        (AttributeError)
     │   └── MissingSetting        (TypeError)
     ├── IdentityError             (ValueError)         kind Invalid
@@ -138,6 +139,18 @@ class MissingSetting(InvalidConfig, TypeError):
     def __init__(self, place: str, field: str) -> None:
         KvbmError.__init__(self, f"{place} needs {field}, which has no default; set it")
         self.field, self.value, self.rule = field, None, "has no default; set it"
+
+
+class NoSuchTier(KvbmError, LookupError):
+    """A tier was asked for that the manager does not have. Carries `tier` and `tiers`."""
+
+    kind = ErrorKind.NOT_FOUND
+
+    def __init__(self, tier: str, tiers: tuple[str, ...]) -> None:
+        there = ", ".join(tiers) or "none"
+        super().__init__(f"there is no tier {tier}; configured are: {there}")
+        self.tier = tier
+        self.tiers = tiers
 
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Tiering: what moves between fast and slow memory, when, and what becomes of it."""
 
 from kvbm.tiering.filters import FrequencyFilter, OffloadFilter, PriorityFilter, TinyLfuFilter
+from kvbm.tiering.mover import EngineMover
 from kvbm.tiering.onboard import Onboarder, Onboarding
 from kvbm.tiering.outcome import Ended, Offload, Outcome
 from kvbm.tiering.route import Limits, Route
@@ -10,6 +11,7 @@ from kvbm.tiering.write_back import WriteBack
 __all__ = [
     "Copy",
     "Ended",
+    "EngineMover",
     "FrequencyFilter",
     "Limits",
     "Mover",

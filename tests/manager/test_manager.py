@@ -1,0 +1,360 @@
+"""The manager on real memory and real files."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from kvbm.config import (
+    BlockParallelismStrategy,
+    CancellationToken,
+    KvBlockManagerConfig,
+    KvManagerLayoutConfig,
+    KvManagerModelConfig,
+    KvManagerRuntimeConfig,
+    OffloadConfig,
+)
+from kvbm.errors import (
+    InvalidConfig,
+    NoSuchTier,
+    ProgressEngineShutdown,
+    StaleHandleError,
+    ViewsNotAvailable,
+)
+from kvbm.events import EventLog
+from kvbm.layout import DType, LayoutType
+from kvbm.manager import KvBlockManager
+from kvbm.pool import BlockPool
+from kvbm.storage import DeviceAllocator, DiskAllocator, PinnedAllocator
+from kvbm.tiering import Outcome
+
+MODEL = KvManagerModelConfig(num_layers=3, outer_dim=2, page_size=4, inner_dim=64, dtype=DType.FP32)
+
+
+def config(tmp_path, *, device=4, host=8, disk=16, token=None, events=None, **offload):
+    def layout(count, allocator, kind=LayoutType.FullyContiguous):
+        return KvManagerLayoutConfig(num_blocks=count, allocator=allocator, layout_type=kind)
+
+    return KvBlockManagerConfig(
+        runtime=KvManagerRuntimeConfig(
+            worker_id=7, cancellation_token=token or CancellationToken()
+        ),
+        model=MODEL,
+        device_layout=layout(device, DeviceAllocator.emulated()) if device else None,
+        host_layout=layout(host, PinnedAllocator(), LayoutType.Paged) if host else None,
+        disk_layout=layout(disk, DiskAllocator(tmp_path)) if disk else None,
+        event_manager=events,
+        offload=OffloadConfig(**offload),
+    )
+
+
+def fill(block, name):
+    for layer in range(3):
+        for outer in range(2):
+            block.layer_view(layer, outer).numpy()[:] = name * 100 + layer * 10 + outer
+
+
+def holds(block, name):
+    return all(
+        (block.layer_view(layer, outer).numpy() == name * 100 + layer * 10 + outer).all()
+        for layer in range(3)
+        for outer in range(2)
+    )
+
+
+def store(pool, names, parent=None):
+    blocks = pool.allocate_blocks(len(names))
+    for block, name in zip(blocks, names, strict=True):
+        fill(block, name)
+    blocks.stage(names, parent=parent)
+    return pool.register_blocks(blocks)
+
+
+def settle(manager):
+    """Wait until nothing is on its way."""
+    for _ in range(1000):
+        if not any(route.pending for route in manager._routes):
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError("blocks are on their way for ever")
+
+
+def used():
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+@pytest.mark.clause("KV-TIR-08", "KV-INT-01")
+def test_a_block_goes_through_three_tiers_and_comes_back_with_its_own_bytes(tmp_path):
+    with KvBlockManager(config(tmp_path)) as manager:
+        device, host, disk = manager.device(), manager.host(), manager.disk()
+        store(device, [1, 2, 3]).release()
+        settle(manager)
+        assert host.contains([1, 2, 3]) == disk.contains([1, 2, 3]) == [True] * 3
+        others = device.allocate_blocks(4)
+        for block in others:
+            fill(block, 99)
+        others.release()
+        host.reset_blocks([2, 3])
+        blocks = manager.onboard([1, 2, 3, 4]).wait(10)
+        assert blocks.sequence_hashes() == [1, 2, 3]
+        assert all(holds(block, name) for block, name in zip(blocks, (1, 2, 3), strict=True))
+        with pytest.raises(ValueError, match="read-only"):
+            blocks[0].layer_view(0, 0).numpy()[:] = 1
+
+
+def test_the_device_alone_can_have_a_disk_behind_it(tmp_path):
+    with KvBlockManager(config(tmp_path, host=0)) as manager:
+        assert manager.host() is None
+        store(manager.device(), [1]).release()
+        settle(manager)
+        assert manager.disk().contains([1]) == [True]
+        manager.device().reset_blocks([1])
+        with manager.onboard([1]).wait(10) as blocks:
+            assert holds(blocks[0], 1)
+
+
+def test_write_back_copies_at_eviction_and_not_before(tmp_path):
+    with KvBlockManager(config(tmp_path, device=2, host=2, mode="write_back")) as manager:
+        device, host, disk = manager.device(), manager.host(), manager.disk()
+        store(device, [1, 2]).release()
+        assert host.contains([1, 2]) == [False, False]
+        store(device, [3, 4]).release()
+        assert host.contains([1, 2]) == [True, True]
+        store(device, [5, 6]).release()
+        assert disk.contains([1, 2]) == [True, True]
+        with manager.onboard([1, 2]).wait(10) as blocks:
+            assert holds(blocks[0], 1)
+            assert holds(blocks[1], 2)
+
+
+@pytest.mark.clause("KV-TIR-10")
+def test_layer_by_layer(tmp_path):
+    with KvBlockManager(config(tmp_path, disk=0)) as manager:
+        store(manager.device(), [1, 2]).release()
+        settle(manager)
+        manager.device().reset_blocks([1, 2])
+        onboarding = manager.onboard([1, 2], layer_wise=True)
+        for layer in range(3):
+            onboarding.wait_for_layer(layer, timeout=10)
+        with onboarding.wait(10) as blocks:
+            assert holds(blocks[0], 1)
+            assert holds(blocks[1], 2)
+
+
+def test_prefetch_brings_blocks_from_the_disk_to_the_host(tmp_path):
+    with KvBlockManager(config(tmp_path)) as manager:
+        store(manager.device(), [1]).release()
+        settle(manager)
+        manager.device().reset_blocks([1])
+        manager.host().reset_blocks([1])
+        manager.prefetch([1]).wait(10).release()
+        assert manager.host().contains([1]) == [True]
+        assert manager.device().contains([1]) == [False]
+
+
+@pytest.mark.clause("KV-INT-03", "KV-INT-04", "KV-TIR-06")
+def test_a_byte_that_went_bad_on_the_disk_is_a_miss_and_nobody_sees_it(tmp_path):
+    with KvBlockManager(config(tmp_path, host=0)) as manager:
+        device, disk = manager.device(), manager.disk()
+        store(device, [1, 2]).release()
+        settle(manager)
+        device.reset_blocks([1, 2])
+        [slot] = [disk._core.registry.entries()[2]]
+        storage = manager.layout("disk").memories[0]
+        _, offset = manager.layout("disk").layout.offset(slot, 1, 1)
+        storage.memset(255, offset + 5, 1)
+        with manager.onboard([1, 2]).wait(10) as blocks:
+            assert len(blocks) <= 1
+            assert all(holds(block, 1) for block in blocks)
+        assert disk.contains([2]) == [False]
+        # The process lives on.
+        store(device, [3]).release()
+        settle(manager)
+        assert disk.contains([3]) == [True]
+
+
+@pytest.mark.clause("KV-OWN-05", "KV-LIF-02")
+def test_a_view_dies_with_its_handle(tmp_path):
+    with KvBlockManager(config(tmp_path)) as manager:
+        [block] = manager.device().allocate_blocks(1)
+        view = block.layer_view(0, 0)
+        view.numpy()
+        block.release()
+        with pytest.raises(StaleHandleError):
+            view.numpy()
+
+
+def test_a_logical_pool_has_no_views():
+    with pytest.raises(ViewsNotAvailable), BlockPool(1).allocate_blocks(1) as blocks:
+        blocks[0].layer_view(0, 0)
+
+
+@pytest.mark.clause("KV-SHD-01", "KV-SHD-03")
+def test_closing_frees_files_and_threads_and_may_be_repeated(tmp_path):
+    KvBlockManager(config(tmp_path)).close()  # what is made once and kept
+    before = used()
+    manager = KvBlockManager(config(tmp_path))
+    store(manager.device(), [1]).release()
+    settle(manager)
+    device = manager.device()
+    manager.close()
+    manager.close()
+    assert used() == before
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ProgressEngineShutdown):
+        device.allocate_blocks(1)
+
+
+@pytest.mark.clause("KV-SHD-03")
+def test_dropping_a_manager_closes_it(tmp_path):
+    KvBlockManager(config(tmp_path)).close()
+    before = used()
+    manager = KvBlockManager(config(tmp_path))
+    store(manager.device(), [1]).release()
+    settle(manager)
+    del manager
+    gc.collect()
+    assert used() == before
+
+
+@pytest.mark.clause("KV-SHD-04")
+def test_the_token_closes_the_manager_and_wakes_who_waits(tmp_path):
+    token = CancellationToken()
+    manager = KvBlockManager(config(tmp_path, token=token))
+    held = manager.device().allocate_blocks(4)
+
+    async def wait():
+        asyncio.get_running_loop().call_later(0.05, token.cancel)
+        await manager.device().wait_for_blocks(1, timeout=10)
+
+    with pytest.raises(Exception, match="closed"):
+        asyncio.run(wait())
+    with pytest.raises(ProgressEngineShutdown):
+        manager.host().allocate_blocks(1)
+    del held
+
+
+def test_a_tier_that_cannot_be_made_leaves_nothing_behind(tmp_path):
+    class Full:
+        def allocate(self, size):
+            raise MemoryError(f"no {size} bytes")
+
+    before = used()
+    broken = config(tmp_path)
+    missing = KvManagerLayoutConfig(num_blocks=4, allocator=Full())
+    with pytest.raises(MemoryError, match="bytes"):
+        KvBlockManager(
+            KvBlockManagerConfig(
+                runtime=broken.runtime,
+                model=MODEL,
+                device_layout=broken.device_layout,
+                disk_layout=missing,
+            )
+        )
+    assert used() == before
+
+
+def test_a_manager_without_tiers_has_no_pools():
+    runtime = KvManagerRuntimeConfig(worker_id=0)
+    with KvBlockManager(KvBlockManagerConfig(runtime=runtime, model=MODEL)) as manager:
+        assert manager.device() is manager.host() is manager.disk() is None
+        for refused in (manager.onboard, manager.prefetch, manager.offload):
+            with pytest.raises(NoSuchTier):
+                refused([1])
+
+
+def test_a_logical_tier_is_refused():
+    tier = KvManagerLayoutConfig(num_blocks=1, logical=BlockParallelismStrategy.LeaderWorkerSharded)
+    runtime = KvManagerRuntimeConfig(worker_id=0)
+    with pytest.raises(InvalidConfig, match="device_layout.logical"):
+        KvBlockManager(KvBlockManagerConfig(runtime=runtime, model=MODEL, device_layout=tier))
+
+
+def test_the_callers_event_manager_hears_of_every_tier(tmp_path):
+    theirs = EventLog()
+    with KvBlockManager(config(tmp_path, events=theirs)) as manager:
+        store(manager.device(), [1]).release()
+        settle(manager)
+        ours = manager.events.reader(0).read()
+    changes = [item.change for item in theirs.reader(0).read()]
+    assert [(c.tier, list(c.sequence_hashes)) for c in changes] == [
+        ("device", [1]),
+        ("host", [1]),
+        ("disk", [1]),
+    ]
+    assert [item.change for item in ours] == changes
+
+
+def test_offload_by_hand_and_its_statistics(tmp_path):
+    with KvBlockManager(config(tmp_path, mode="write_back")) as manager:
+        store(manager.device(), [1]).release()
+        offload = manager.offload([1])
+        assert offload.wait(10)
+        assert offload.ended[1].outcome is Outcome.COMPLETED
+        numbers = manager.statistics()
+        assert numbers.pools["host"].inactive == 1
+        assert numbers.transfers.completed == 1
+
+
+def test_a_low_priority_ends_the_prefix_that_is_copied(tmp_path):
+    settings = config(tmp_path, disk=0, host_offload_prefix_min_priority=2)
+    with KvBlockManager(settings) as manager:
+        blocks = manager.device().allocate_blocks(3)
+        blocks.stage([1, 2, 3])
+        for block, priority in zip(blocks, (5, 1, 5), strict=True):
+            block.priority = priority
+        manager.device().register_blocks(blocks).release()
+        settle(manager)
+        assert manager.host().contains([1, 2, 3]) == [True, False, False]
+
+
+def test_the_documents_spelling():
+    async def main():
+        runtime = KvManagerRuntimeConfig.builder().worker_id(0).build()
+        manager = await KvBlockManager.new(KvBlockManagerConfig(runtime=runtime, model=MODEL))
+        with manager:
+            return manager.block_size, manager.worker_id, repr(manager)
+
+    assert asyncio.run(main()) == (4, 0, "KvBlockManager(worker 0: no tiers)")
+
+
+def test_many_threads_and_tasks_lose_no_block(tmp_path):
+    stop = threading.Event()
+    problems = []
+    with KvBlockManager(config(tmp_path, device=12, host=12, disk=24)) as manager:
+        device = manager.device()
+
+        def work(seed):
+            random = np.random.default_rng(seed)
+            try:
+                while not stop.is_set():
+                    first = int(random.integers(0, 10))
+                    names = list(range(first, first + 3))
+                    with manager.onboard(names).wait(10) as found:
+                        for block, name in zip(found, names, strict=False):
+                            assert holds(block, name), f"wrong bytes for {name}"
+                        rest = names[len(found) :]
+                        if rest and device.available_blocks() >= len(rest):
+                            store(device, rest).release()
+            except MemoryError:
+                pass
+            except Exception as error:  # noqa: BLE001  told by the test
+                problems.append(error)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(1.5)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        assert problems == []
+        settle(manager)
+        for pool in (device, manager.host(), manager.disk()):
+            assert pool.available_blocks() == pool.total_blocks()
+            pool._check()
