@@ -234,6 +234,14 @@ class KvBlockManager:
                 return route.enqueue(sequence_hashes, [priority] * len(sequence_hashes))
         raise NoSuchTier(f"one behind {source}", tuple(self._tiers))
 
+    def settle(self, timeout: float | None = None) -> bool:
+        """Wait until no offload is on its way; False if `timeout` seconds were not enough.
+
+        Route by route, fastest first: what lands in one tier goes on to the next at once.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        return all(route.wait(_left(until)) for route in self._routes)
+
     # ── the end ───────────────────────────────────────────────────────────────────────
 
     def close(self, timeout: float | None = CLOSING_SECONDS) -> None:

@@ -22,7 +22,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Generator, Sequence
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from itertools import takewhile
@@ -41,10 +42,12 @@ class Load:
 
     def __init__(
         self,
+        source: Tier,
         names: Sequence[SequenceHash],
         originals: BlockList[ImmutableBlock],
         copies: BlockList[MutableBlock],
     ) -> None:
+        self.source = source
         self.names = names
         self.originals = originals
         self.copies = copies
@@ -68,6 +71,7 @@ class Onboarding:
         names: Sequence[SequenceHash],
         present: BlockList[ImmutableBlock],
         loads: Sequence[Load],
+        found: Mapping[str, int],
     ) -> None:
         self._target = target
         self._names = names
@@ -75,6 +79,7 @@ class Onboarding:
         self._loads: Sequence[Load] = loads
         self.present = len(present)  # blocks that were in the target at once
         self.loading = len(names) - len(present)
+        self.found = found  # blocks, by the name of the tier in which each was found
 
     @property
     def done(self) -> bool:
@@ -147,11 +152,12 @@ class Onboarder:
         O(hits), and the copies.
         """
         names = list(sequence_hashes)
-        started: list[tuple[Tier, Load]] = []
+        started: list[Load] = []
         with self._lock:
             # What lands is published before it leaves `_loading`: here it is in one of both.
             present = self._target.pool.match_sequence_hashes(names)
             end, loads = len(present), []
+            found = Counter({self._target.name: len(present)})
             slower = list(self._slower)
             while end < len(names):
                 load = self._loading.get(names[end])
@@ -159,12 +165,14 @@ class Onboarder:
                     load = self._found(names[end:], slower)
                     if load is None:
                         break
-                    started.append((slower[0], load))
+                    started.append(load)
                 loads.append(load)
-                end += sum(1 for _ in takewhile(set(load.names).__contains__, names[end:]))
-        for source, load in started:
-            self._start(source, load, layer_wise=layer_wise)
-        return Onboarding(self._target, names[:end], present, loads)
+                run = sum(1 for _ in takewhile(set(load.names).__contains__, names[end:]))
+                found[load.source.name] += run
+                end += run
+        for load in started:
+            self._start(load, layer_wise=layer_wise)
+        return Onboarding(self._target, names[:end], present, loads, found)
 
     def _found(self, names: Sequence[SequenceHash], slower: list[Tier]) -> Load | None:
         """Make a load of what the next tier that has `names[0]` can give; drop those before."""
@@ -172,12 +180,15 @@ class Onboarder:
             wanted = list(takewhile(lambda name: name not in self._loading, names))
             originals = slower[0].pool.match_sequence_hashes(wanted)
             if len(originals):
-                return self._load(wanted, originals)
+                return self._load(slower[0], wanted, originals)
             slower.pop(0)
         return None
 
     def _load(
-        self, names: Sequence[SequenceHash], originals: BlockList[ImmutableBlock]
+        self,
+        source: Tier,
+        names: Sequence[SequenceHash],
+        originals: BlockList[ImmutableBlock],
     ) -> Load | None:
         """Allocate room for what was found, or for as much of it as there is."""
         pool = self._target.pool
@@ -190,11 +201,12 @@ class Onboarder:
             except NotEnoughBlocksAvailable:
                 continue  # somebody was quicker: there is less now
             kept, _ = originals.split(room)
-            load = Load(names[:room], kept, copies)
+            load = Load(source, names[:room], kept, copies)
             self._loading.update(dict.fromkeys(load.names, load))
             return load
 
-    def _start(self, source: Tier, load: Load, *, layer_wise: bool) -> None:
+    def _start(self, load: Load, *, layer_wise: bool) -> None:
+        source = load.source
         parts = [range(i, i + 1) for i in range(self._layers)] if layer_wise else [None]
         begun: list[Copy] = []
         for layers in parts:
@@ -210,32 +222,32 @@ class Onboarder:
                 begun.append(copy)
                 load.layers.append(copy.future)
         # The copies are all asked for before anything is concluded from the first.
-        landed = _Countdown(len(load.layers), partial(self._landed, source, load))
+        landed = _Countdown(len(load.layers), partial(self._landed, load))
         for future in load.layers:
             future.add_done_callback(landed)
-        finished = _Countdown(1 + len(begun), partial(self._let_go, source, load))
+        finished = _Countdown(1 + len(begun), partial(self._let_go, load))
         for copy in begun:
             copy.finished.add_done_callback(finished)
         load.done.add_done_callback(finished)
 
-    def _landed(self, source: Tier, load: Load) -> None:
+    def _landed(self, load: Load) -> None:
         """Publish what has arrived, and tell who waits. Runs where the last copy ended."""
         try:
             if not load.failed:
                 ids = load.originals.block_ids
-                copy_identity(source.pool.slots, ids, self._target, load.copies)
+                copy_identity(load.source.pool.slots, ids, self._target, load.copies)
                 load.arrived = self._target.pool.register_blocks(load.copies)
         except Exception:
-            logger.exception("blocks arrived from %s and could not be published", source.name)
+            logger.exception("blocks arrived from %s and could not be published", load.source.name)
         finally:
             load.done.set_result(None)
 
-    def _let_go(self, source: Tier, load: Load) -> None:
+    def _let_go(self, load: Load) -> None:
         """Release both ends, now that nobody touches them; what failed becomes a miss."""
         load.copies.close()  # what was published is used up; what was not goes back
         load.originals.close()
         if load.failed:
-            source.pool.reset_blocks(load.names)
+            load.source.pool.reset_blocks(load.names)
         with self._lock:
             for name in load.names:
                 del self._loading[name]

@@ -155,6 +155,11 @@ class Route:
             if not self._start(batch):
                 self._copy_ended()
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is on its way; False if `timeout` seconds were not enough."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not (self._pending or self._in_flight), timeout)
+
     def close(self, timeout: float | None = None) -> bool:
         """Cancel what waits and wait for what runs; False if that took too long. Idempotent."""
         with self._lock:
@@ -274,5 +279,6 @@ class Route:
             self._pending.pop(entry.name, None)
             self.ended[outcome] += len(entry.offloads)
             offloads, entry.offloads = entry.offloads, []
+            self._idle.notify_all()
         for offload in offloads:
             offload.end(entry.name, Ended(outcome, reason))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,16 +76,11 @@ def store(pool, names, parent=None):
 
 
 def settle(manager):
-    """Wait until nothing is on its way."""
-    for _ in range(1000):
-        if not any(route.pending for route in manager._routes):
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("blocks are on their way for ever")
+    assert manager.settle(timeout=20), "blocks are on their way for ever"
 
 
 def used():
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
 @pytest.mark.clause("KV-TIR-08", "KV-INT-01")
@@ -271,7 +266,7 @@ def test_a_manager_without_tiers_has_no_pools():
 def test_a_logical_tier_is_refused():
     tier = KvManagerLayoutConfig(num_blocks=1, logical=BlockParallelismStrategy.LeaderWorkerSharded)
     runtime = KvManagerRuntimeConfig(worker_id=0)
-    with pytest.raises(InvalidConfig, match="device_layout.logical"):
+    with pytest.raises(InvalidConfig, match=r"device_layout\.logical"):
         KvBlockManager(KvBlockManagerConfig(runtime=runtime, model=MODEL, device_layout=tier))
 
 
