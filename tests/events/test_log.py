@@ -55,6 +55,7 @@ def test_an_event_carries_tier_group_scheme_span_and_identity() -> None:
     pool.register_blocks(blocks).release()
     named = pool.allocate_blocks(1)
     named.stage([99], parent=98, position=41)
+    named.set_priority(6)
     pool.register_blocks(named).release()
     pool.allocate_blocks(3)
     stored, bare, removed = (item.change for item in log.reader(0).read())  # type: ignore[union-attr]
@@ -70,7 +71,7 @@ def test_an_event_carries_tier_group_scheme_span_and_identity() -> None:
     assert (second.parent_sequence_hash, second.position) == (first.sequence_hash, 1)
     assert np.concatenate([first.tokens, second.tokens]).tolist() == [5, 6, 7, 8]
     (lone,) = bare.blocks
-    assert tuple(lone)[:4] == (99, 98, 41, None), "it does not pretend to be a prefix"
+    assert tuple(lone) == (99, 98, 41, None, 6), "it does not pretend to be a prefix"
     assert removed.kind is ChangeKind.REMOVED
     assert all(tuple(block)[1:4] == (None, None, None) for block in removed.blocks)
 
