@@ -140,6 +140,33 @@ class Slots:
         if wrong != NONE:
             after(Operation.STAGE, self.state(wrong))  # raises: the loop has changed nothing
 
+    def adopt(self, ids: Ids, source: Slots, source_ids: Ids) -> None:
+        """Make owned slots what registered, held slots of another tier are: to Complete.
+
+        Hashes, parents, positions, priorities and tokens are taken over; ticks are not.
+
+        Raises
+        ------
+        BlockStateInvalid
+            One of the slots is not Reset. Nothing has changed.
+
+        Complexity
+        ----------
+        O(blocks).
+        """
+        states = self.records["state"][ids]
+        for wrong in ids[states != State.RESET][:1].tolist():
+            after(Operation.STAGE, self.state(wrong))  # raises
+        for name in ("key", "parent_key", "has_parent", "position", "priority"):
+            self.records[name][ids] = source.records[name][source_ids]
+        self.records["state"][ids] = after(Operation.STAGE, State.RESET)
+        if source.contents or source.names:
+            for slot, original in zip(ids.tolist(), source_ids.tolist(), strict=True):
+                if original in source.contents:
+                    self.contents[slot] = source.contents[original]
+                if original in source.names:
+                    self.names[slot] = source.names[original]
+
     def begin(self, slot: int, tokens: PartialTokenBlock) -> None:
         """Start to collect tokens: from Reset to Partial. Raises BlockStateInvalid."""
         self.records["state"][slot] = after(Operation.INIT_SEQUENCE, self.state(slot))

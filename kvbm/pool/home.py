@@ -156,6 +156,11 @@ class PoolHome:
             if self._hash_bits > 64:
                 self._note_names(ids.tolist(), hashes, parent)
 
+    def adopt(self, holder: Holder, source: Slots, source_ids: Ids) -> None:
+        """Make owned blocks what registered, held slots of another tier are. See Slots.adopt."""
+        with self._turn as core:
+            core.slots.adopt(holder._held_ids(), source, source_ids)
+
     def clear_block(self, holder: Holder) -> None:
         """Throw the content of an owned slot away."""
         with self._turn as core:

@@ -16,6 +16,54 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class TierResult:
+    """What a replay with bytes adds, tier by tier. Safe to keep; it never changes.
+
+    Parameters
+    ----------
+    blocks : blocks
+        Capacity of each tier.
+    hit_blocks, hit_tokens
+        Found in each tier: the first one that had them.
+    evictions : blocks
+    moved_bytes : bytes
+        Copied between tiers.
+    move_seconds : seconds
+        Waited for copies.
+    wrong_blocks : blocks, or None
+        Hits whose bytes were not those that had been stored; None if nobody looked.
+    """
+
+    blocks: dict[str, int]
+    hit_blocks: dict[str, int]
+    hit_tokens: dict[str, int]
+    evictions: dict[str, int]
+    moved_bytes: int
+    move_seconds: float
+    wrong_blocks: int | None
+
+    @property
+    def gigabytes_per_second(self) -> float:
+        """Copied bytes by waiting time, in 10⁹ bytes a second."""
+        return self.moved_bytes / self.move_seconds / 1e9 if self.move_seconds else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Numbers of each tier under its name, and of all together."""
+        columns = ("blocks", "hit_blocks", "hit_tokens", "evictions")
+        tiers = {
+            name: {column: getattr(self, column)[name] for column in columns}
+            for name in self.blocks
+        }
+        return {
+            "tiers": tiers,
+            "moved_bytes": self.moved_bytes,
+            "move_seconds": self.move_seconds,
+            "gigabytes_per_second": self.gigabytes_per_second,
+            "wrong_blocks": self.wrong_blocks,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayResult:
     """Counts of one replay. Safe to keep; it never changes.
 
@@ -41,6 +89,8 @@ class ReplayResult:
         Time that the replay took.
     note
         What a reader must know about the numbers.
+    tiers
+        More, where the replay went through several tiers with real bytes.
     """
 
     rules: str
@@ -55,10 +105,12 @@ class ReplayResult:
     evictions: int | None
     seconds: float
     note: str | None = None
+    tiers: TierResult | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Every field under its own name; `note` only when there is one."""
+        """Every field under its own name; `note` and what belongs to tiers only if there."""
         fields = asdict(self)
+        del fields["tiers"]
         if self.note is None:
             del fields["note"]
-        return fields
+        return fields | (self.tiers.as_json() if self.tiers is not None else {})

@@ -29,9 +29,11 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, final
 
+import numpy as np
+
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
 from kvbm.errors import NotEnoughBlocksAvailable, WaitCancelled
-from kvbm.tiering.tier import Copy, Mover, Tier, copy_identity
+from kvbm.tiering.tier import Copy, Mover, Tier
 
 logger = logging.getLogger(__name__)
 
@@ -234,8 +236,8 @@ class Onboarder:
         """Publish what has arrived, and tell who waits. Runs where the last copy ended."""
         try:
             if not load.failed:
-                ids = load.originals.block_ids
-                copy_identity(load.source.pool.slots, ids, self._target, load.copies)
+                ids = np.array(load.originals.block_ids)
+                self._target.pool.adopt(load.copies, load.source.pool.slots, ids)
                 load.arrived = self._target.pool.register_blocks(load.copies)
         except Exception:
             logger.exception("blocks arrived from %s and could not be published", load.source.name)

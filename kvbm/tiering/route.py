@@ -35,11 +35,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, final
 
+import numpy as np
+
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
 from kvbm.errors import InvalidConfig, NotEnoughBlocksAvailable
 from kvbm.tiering.filters import OffloadFilter
 from kvbm.tiering.outcome import Ended, Offload, Outcome
-from kvbm.tiering.tier import Mover, Tier, copy_identity
+from kvbm.tiering.tier import Mover, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +252,8 @@ class Route:
         error = done.exception()
         try:
             if error is None:
-                ids = [original.block_id for original in chosen.values()]
-                copy_identity(self.source.pool.slots, ids, self.target, copies)
+                ids = np.array([original.block_id for original in chosen.values()])
+                self.target.pool.adopt(copies, self.source.pool.slots, ids)
                 self.target.pool.register_blocks(copies).release()
         except Exception as problem:  # noqa: BLE001  it is these blocks' outcome
             error = problem

@@ -7,8 +7,8 @@ What this is
 Interface, as rules of use
     * A `Mover` copies whole blocks between places. Whoever starts a copy holds both ends
       until it is `finished`, whatever its outcome is and whoever has been told of it.
-    * `copy_identity` makes an owned block of one tier what a block of another is: hashes,
-      tokens, priority. Ticks do not travel.
+    * What is copied is then made what its source is, by `BlockPool.adopt`: hashes, tokens
+      and priority travel with a block, ticks do not.
 
 Clauses: KV-TIR-01, KV-TIR-02
 """
@@ -20,9 +20,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kvbm.blocks import BlockList, MutableBlock
-from kvbm.blocks.slots import Slots
-from kvbm.identity import TokenBlock
 from kvbm.pool import BlockPool
 
 
@@ -66,22 +63,3 @@ class Mover(Protocol):
         Raises nothing for what goes wrong while copying: that is the outcome. Raises at
         once for what cannot be begun, and then nothing was copied.
         """
-
-
-def copy_identity(
-    source: Slots, ids: Sequence[int], target: Tier, copies: BlockList[MutableBlock]
-) -> None:
-    """Make owned blocks of `target` what the registered, held slots `ids` of `source` are.
-
-    Reads without a lock: the identity of a slot does not change while it is held.
-    """
-    for slot, copy in zip(ids, copies, strict=True):
-        content = source.contents.get(slot)
-        if isinstance(content, TokenBlock):
-            copy.apply_token_block(content)
-        else:
-            position = int(source.records["position"][slot])
-            target.pool.stage(copy, [source.name_of(slot)], source.parent_name_of(slot), position)
-        priority = int(source.records["priority"][slot])
-        if priority:
-            copy.priority = priority

@@ -25,7 +25,7 @@ from kvbm.blocks.slots import Ids
 from kvbm.errors import NotEnoughBlocksAvailable
 from kvbm.tiering.filters import OffloadFilter
 from kvbm.tiering.outcome import Outcome
-from kvbm.tiering.tier import Mover, Tier, copy_identity
+from kvbm.tiering.tier import Mover, Tier
 
 
 @final
@@ -77,7 +77,7 @@ class WriteBack:
                 copy = self._mover.move(self.source, listed, self.target, copies.block_ids)
                 copy.finished.result()  # only then may the slots have heirs
                 copy.future.result()
-                copy_identity(self.source.pool.slots, listed, self.target, copies)
+                self.target.pool.adopt(copies, self.source.pool.slots, ids)
                 self.target.pool.register_blocks(copies).release()
             outcome = Outcome.COMPLETED
         except NotEnoughBlocksAvailable:

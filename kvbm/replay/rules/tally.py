@@ -12,7 +12,7 @@ from time import perf_counter
 from kvbm.blocks.slots import Ids
 from kvbm.pool.core import PoolCore
 from kvbm.replay.observer import Observer
-from kvbm.replay.result import ReplayResult
+from kvbm.replay.result import ReplayResult, TierResult
 
 
 class Tally:
@@ -53,7 +53,9 @@ class Tally:
         self._hit_tokens += hit_tokens
         self._total_tokens += tokens
 
-    def result(self, note: str | None = None, *, valid: bool = True) -> ReplayResult:
+    def result(
+        self, note: str | None = None, *, valid: bool = True, tiers: TierResult | None = None
+    ) -> ReplayResult:
         """Give the sums; without hits if they are not `valid`, and then `note` says why."""
         rate = self._hit_tokens / self._total_tokens if self._total_tokens else 0.0
         return ReplayResult(
@@ -69,4 +71,5 @@ class Tally:
             evictions=self.evictions if valid else None,
             seconds=perf_counter() - self._begin,
             note=note,
+            tiers=tiers,
         )
