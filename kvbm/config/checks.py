@@ -29,7 +29,7 @@ def check_type(config: Any, field: str, kind: type, *, optional: bool = False) -
     """Refuse what is no `kind`; None passes where it is `optional`."""
     value = getattr(config, field)
     if not isinstance(value, kind) and not (optional and value is None):
-        rule = f"must be a {kind.__name__}{', or None' if optional else ''}"
+        rule = f"must be of type {kind.__name__}{', or None' if optional else ''}"
         raise InvalidConfig(field, value, rule)
 
 

@@ -93,9 +93,9 @@ def test_the_ends_of_u64_are_worker_ids() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("cancellation_token", "stop", "must be a CancellationToken"),
-        ("nixl", True, "must be a NixlOptions"),
-        ("async_runtime", "loop", "must be a AbstractEventLoop, or None"),
+        ("cancellation_token", "stop", "must be of type CancellationToken"),
+        ("nixl", True, "must be of type NixlOptions"),
+        ("async_runtime", "loop", "must be of type AbstractEventLoop, or None"),
     ],
 )
 def test_other_settings_of_the_runtime_have_their_types(
@@ -255,7 +255,7 @@ class Nothing:
     [
         ("layout_type", "Paged", "must be a LayoutType"),
         ("allocator", Nothing(), "must have the method allocate()"),
-        ("logical", "sharded", "must be a BlockParallelismStrategy, or None"),
+        ("logical", "sharded", "must be of type BlockParallelismStrategy, or None"),
         ("storage", [], "must be a list of at least one storage"),
         ("storage", NullStorage(512), "must be a list of at least one storage"),
         ("alignment", 0, "must be an integer of at least 1"),
@@ -313,8 +313,8 @@ def test_defaults_of_offload() -> None:
         ("max_concurrent_transfers", 0, "must be an integer of at least 1"),
         ("max_transfer_batch_size", 0, "must be an integer of at least 1"),
         ("max_queued_blocks", 0, "must be an integer of at least 1"),
-        ("checksums", 1, "must be a bool"),
-        ("disk_offload_filter", "no", "must be a bool"),
+        ("checksums", 1, "must be of type bool"),
+        ("disk_offload_filter", "no", "must be of type bool"),
         ("host_offload_prefix_min_priority", -1, "must be an integer of at least 0"),
     ],
 )
@@ -343,15 +343,15 @@ def test_tiers_come_fastest_first() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "text"),
     [
-        ("runtime", None, "must be a KvManagerRuntimeConfig"),
-        ("model", 3, "must be a KvManagerModelConfig"),
-        ("device_layout", 1000, "must be a KvManagerLayoutConfig, or None"),
-        ("host_layout", 1000, "must be a KvManagerLayoutConfig, or None"),
-        ("disk_layout", 1000, "must be a KvManagerLayoutConfig, or None"),
+        ("runtime", None, "must be of type KvManagerRuntimeConfig"),
+        ("model", 3, "must be of type KvManagerModelConfig"),
+        ("device_layout", 1000, "must be of type KvManagerLayoutConfig, or None"),
+        ("host_layout", 1000, "must be of type KvManagerLayoutConfig, or None"),
+        ("disk_layout", 1000, "must be of type KvManagerLayoutConfig, or None"),
         ("event_manager", "log", "must have the method append()"),
-        ("offload", "write_back", "must be a OffloadConfig"),
+        ("offload", "write_back", "must be of type OffloadConfig"),
         ("scheme", "md5", "must be one of dynamo, dynamo-v1, lineage, sha256"),
-        ("verify_tokens", 1, "must be a bool"),
+        ("verify_tokens", 1, "must be of type bool"),
     ],
 )
 def test_rules_of_the_whole(field: str, value: object, text: str) -> None:
