@@ -103,6 +103,7 @@ def test_the_owner_lives_as_long_as_storage_or_array(way) -> None:
     storage.close()
     del storage
     gc.collect()
+    assert gone() is not None
     assert view.tolist() == [1, 1]
     del view
     gc.collect()
@@ -210,6 +211,38 @@ def test_a_tensor_of_a_device_with_gaps_is_refused_too() -> None:
     BorrowedStorage(OnCuda(strides=(2, 8))).close()
     with pytest.raises(InvalidStorageConfig, match="has gaps"):
         BorrowedStorage(OnCuda(strides=(32, 2)))
+
+
+@pytest.mark.clause("KV-SHD-03")
+def test_the_owner_of_a_devices_memory_lives_as_long_as_the_storage() -> None:
+    owner = OnCuda()
+    gone = weakref.ref(owner)
+    storage = BorrowedStorage(owner)
+    del owner
+    gc.collect()
+    assert gone() is not None
+    storage.close()
+    gc.collect()
+    assert gone() is None
+
+
+def test_memory_that_only_the_capsule_holds_is_kept() -> None:
+    class Tensor(np.ndarray):
+        pass
+
+    lent: list[weakref.ref[Tensor]] = []
+
+    class Fresh:
+        def __dlpack__(self, **arguments: object) -> object:
+            tensor = np.ones(16, np.uint8).view(Tensor)
+            lent.append(weakref.ref(tensor))
+            return tensor.__dlpack__(**arguments)
+
+    with BorrowedStorage(Fresh()):
+        gc.collect()
+        assert lent[0]() is not None
+    gc.collect()
+    assert lent[0]() is None
 
 
 class Moved:

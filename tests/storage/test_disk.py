@@ -116,6 +116,26 @@ def test_system_and_pinned_memory_fit_without_a_bounce(storage) -> None:
         assert set(memory.array().tolist()) == {8}
 
 
+def test_a_bounced_write_waits_for_another_that_has_read_the_page(storage, faulty) -> None:
+    others: list[threading.Thread] = []
+
+    def overtaken(call, descriptor, buffers, offset) -> int:
+        moved = call(descriptor, buffers, offset)
+        faulty.plan = lambda *_: None
+        write = lambda: storage.write(100, [np.full(100, 2, np.uint8)], bounce=True)  # noqa: E731
+        others.append(threading.Thread(target=write))
+        others[0].start()
+        others[0].join(0.1)  # it would be through by now, and be undone by what was read
+        return moved
+
+    faulty.plan = lambda *_: overtaken
+    storage.write(0, [np.full(100, 1, np.uint8)], bounce=True)
+    others[0].join()
+    back = np.empty(200, np.uint8)
+    storage.read(0, [back], bounce=True)
+    assert back.tolist() == [1] * 100 + [2] * 100
+
+
 def test_bounced_neighbours_in_one_page_are_safe_from_each_other(storage) -> None:
     def write(number: int) -> None:
         for _ in range(20):
@@ -142,6 +162,13 @@ def test_bounced_neighbours_in_one_page_are_safe_from_each_other(storage) -> Non
 def test_beyond_the_ends(storage, faulty, operation, bounce, offset, size) -> None:
     with pytest.raises(OutOfBounds, match=f"{operation} of {size} bytes at {offset} does not fit"):
         getattr(storage, operation)(offset, [pages(size)], bounce=bounce)
+    assert not faulty.log
+
+
+def test_what_an_engine_hands_on_does_not_reach_beyond_the_file_either(storage, faulty) -> None:
+    for offset in (-PAGE, 63 * PAGE, 64 * PAGE):
+        with pytest.raises(OutOfBounds):
+            storage.transfer("write", offset, [pages(PAGE), pages(PAGE)])
     assert not faulty.log
 
 

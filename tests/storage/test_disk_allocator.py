@@ -163,6 +163,22 @@ def test_a_persistent_file_that_cannot_grow_keeps_its_size_and_content(small_dis
     path.unlink()
 
 
+@pytest.mark.clause("KV-PER-05")
+def test_room_that_was_taken_in_part_is_given_back(tmp_path, monkeypatch) -> None:
+    """Some file systems have grown the file when they find that there is no room."""
+    allocator = DiskAllocator(tmp_path, persistent=True)
+    allocator.allocate(2 * PAGE).close()
+
+    def half(descriptor: int, start: int, size: int) -> None:
+        os.ftruncate(descriptor, start + size // 2)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", half)
+    with pytest.raises(AllocationFailed, match="No space left"):
+        allocator.allocate(8 * PAGE)
+    assert next(tmp_path.iterdir()).stat().st_size == 2 * PAGE
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.EMFILE])
 def test_any_refusal_to_open_is_an_allocation_that_failed(tmp_path, monkeypatch, code) -> None:
     refuse(monkeypatch, os.O_RDWR, code)
