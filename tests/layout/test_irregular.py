@@ -112,6 +112,17 @@ def test_the_two_regions_that_overlap_are_named() -> None:
         CustomLayout(LayoutConfig(2, 2, 1, 4, 8), Placed(place, 256))
 
 
+@pytest.mark.clause("KV-INT-05")
+def test_strategies_of_one_name_that_differ_are_told_apart() -> None:
+    config = LayoutConfig(2, 1, 1, 4, 8)
+    up, up_too, down = (
+        CustomLayout(config, Placed(lambda b, _n, _o, way=way: (0, abs(way - b) * 64), 128))
+        for way in (0, 0, 1)
+    )
+    assert up == up_too
+    assert up != down
+
+
 def test_a_custom_layout_has_no_known_order() -> None:
     config = LayoutConfig(1, 1, 1, 4, 8, DType.FP32, num_heads=2, order=BlockOrder.NHD)
     with pytest.raises(InvalidConfig, match="order = BlockOrder"):
