@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from kvbm.config import (
     KvManagerModelConfig,
     KvManagerRuntimeConfig,
     NixlOptions,
+    OffloadConfig,
 )
 from kvbm.layout import DType, LayoutType
 from kvbm.storage import DeviceAllocator, PinnedAllocator
@@ -84,12 +86,23 @@ def test_the_advanced_configuration() -> None:
     assert sum(config.tiers()["device"].layout(config.model).data_bytes) == 8_388_608_000
 
 
-def test_a_configuration_does_not_change() -> None:
-    runtime = KvManagerRuntimeConfig(worker_id=0)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        KvBlockManagerConfig,
+        KvManagerLayoutConfig,
+        KvManagerModelConfig,
+        KvManagerRuntimeConfig,
+        OffloadConfig,
+    ],
+)
+def test_configurations_do_not_change_and_arguments_have_names(kind: Any) -> None:
+    assert kind.__dataclass_params__.frozen
+    assert all(field.kw_only for field in fields(kind))
+
+
+def test_a_change_is_refused() -> None:
     with pytest.raises(FrozenInstanceError):
-        runtime.worker_id = 1  # type: ignore[misc]
-
-
-def test_arguments_have_names() -> None:
+        KvManagerRuntimeConfig(worker_id=0).worker_id = 1  # type: ignore[misc]
     with pytest.raises(TypeError):
         KvManagerRuntimeConfig(0)  # type: ignore[misc]
