@@ -180,6 +180,11 @@ class Pair:
                 seen = pool.slots.name_of(slot), pool.slots.parent_name_of(slot)
                 assert seen == (twin.content.name, twin.content.parent), f"slot {slot}"
                 assert record["position"] == twin.content.position
+        filled = {slot for slot, twin in enumerate(model.slots) if twin.content is not None}
+        assert set(pool.slots.names) == (set() if self.scheme == "dynamo" else filled)
+        partial = {slot for slot, twin in enumerate(model.slots) if twin.state == "partial"}
+        with_tokens = {slot for slot in filled if model.slots[slot].content.tokens is not None}
+        assert set(pool.slots.contents) == partial | with_tokens, "KV-LIF-04, KV-LIF-08"
         assert pool._core._empty.order().tolist() == model.empty
         assert pool._core.policy.order().tolist() == model.order()
         assert len(pool._core.policy) == model.count("inactive")
@@ -409,14 +414,25 @@ class PoolMachine(RuleBasedStateMachine):
         with_tokens=st.booleans(),
         priority=st.sampled_from([0, 0, 2, 1]),
         keep=st.booleans(),
+        blind=st.booleans(),
     )
     def publish(
-        self, start: int, variant: int, with_tokens: bool, priority: int, keep: bool
+        self,
+        start: int,
+        variant: int,
+        with_tokens: bool,
+        priority: int,
+        keep: bool,
+        blind: bool,
     ) -> None:
-        """What an engine does: hold what is there, allocate the rest, fill it, register it."""
+        """What an engine does: hold what is there, allocate the rest, fill it, register it.
+
+        Blind is who looked before another registered the same.
+        """
         before = len(self.holdings)
         line = path_to(start)
-        self.match(line, 0)
+        if not blind:
+            self.match(line, 0)
         line = line[sum(len(holding.handles) for holding in self.holdings[before:]) :]
         if line and len(line) <= self.model.available:
             self.allocate(len(line))
@@ -664,7 +680,9 @@ def test_no_history_tells_the_pool_from_the_model(policy: str) -> None:
 
 
 OPERATIONS: dict[str, Callable[[PoolMachine, int], None]] = {
-    "publish": lambda client, n: client.publish(n % 12, n & 1, n & 2 == 0, n % 3, n & 4 == 0),
+    "publish": lambda client, n: client.publish(
+        n % 12, n & 1, n & 2 == 0, n % 3, n & 4 == 0, n > 50
+    ),
     "match": lambda client, n: client.match(path_to(n % 12), n),
     "scan": lambda client, n: client.scan([n % 12, n % 5, n % 7], n),
     "touch": lambda client, n: client.touch(path_to(n % 12), n),

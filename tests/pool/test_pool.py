@@ -424,6 +424,7 @@ def test_two_long_hashes_of_one_key_are_never_mixed_up(scheme: str) -> None:
     with pytest.raises(BlockNotFound):
         pool.pin_blocks([name(1, 2)])
     assert second[0].sequence_hash() == name(1, 2)
+    assert second[0].downgrade().upgrade() is None, "its key leads to another block"
     assert first[0].downgrade().upgrade() is not None
     assert pool.statistics().collisions == 1
 
