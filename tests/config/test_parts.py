@@ -182,6 +182,7 @@ def test_a_model_gives_the_numbers_of_a_layout() -> None:
     assert type(shape.num_heads) is int
     layout = shape.layout_config(num_blocks=7, alignment=64)
     assert (layout.num_blocks, layout.alignment, layout.num_heads) == (7, 64, 2)
+    assert shape.layout_config(7).alignment == 1
     assert (layout.dtype, layout.order) == (DType.BF16, BlockOrder.NHD)
     assert (layout.num_layers, layout.outer_dim, layout.page_size, layout.inner_dim) == (2, 2, 4, 8)
 
