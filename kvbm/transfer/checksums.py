@@ -17,7 +17,8 @@ Clauses: KV-INT-03
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import final
 
 import numpy as np
@@ -51,23 +52,41 @@ def block_checksum(bound: BoundLayout, block: int, layers: range | None = None) 
     layout.check_index(block)
     chosen = range(bound.config.num_layers) if layers is None else layers
     digest = xxhash.xxh3_128()
-    for layer in chosen:
-        for outer in range(bound.config.outer_dim):
-            digest.update(_region(bound, block, layer, outer).data)
+    canonical = bound.config.order in (BlockOrder.NHD, BlockOrder.UNKNOWN)
+    for part in _pieces(bound, block, chosen) if canonical else _regions(bound, block, chosen):
+        digest.update(part.data)
     return digest.digest()
 
 
-def _region(bound: BoundLayout, block: int, layer: int, outer: int) -> Bytes:
-    """Give the bytes of a region in the canonical order, shared if they are in it already."""
+def _pieces(bound: BoundLayout, block: int, layers: range) -> Iterator[Bytes]:
+    """Give the bytes as they are, in pieces as large as they are in memory."""
+    outers = range(bound.config.outer_dim)
+    held, start, stop = -1, 0, 0
+    for layer, outer in product(layers, outers):
+        storage, offset = bound.layout.offset(block, layer, outer)
+        if (storage, offset) != (held, stop):
+            if stop > start:
+                yield _slice(bound, held, start, stop)
+            held, start = storage, offset
+        stop = offset + bound.layout.region_bytes(layer)
+    yield _slice(bound, held, start, stop)
+
+
+def _slice(bound: BoundLayout, storage: int, start: int, stop: int) -> Bytes:
+    base = bound.base_offsets[storage]
+    return bound.memories[storage].array()[base + start : base + stop]
+
+
+def _regions(bound: BoundLayout, block: int, layers: range) -> Iterator[Bytes]:
+    """Give the bytes region by region, brought into the canonical order."""
     layout = bound.layout
-    storage, offset = layout.offset(block, layer, outer)
-    start = bound.base_offsets[storage] + offset
-    memory = bound.memories[storage].array()
-    if bound.config.order in (BlockOrder.NHD, BlockOrder.UNKNOWN):
-        return memory[start : start + layout.region_bytes(layer)]
-    shape, strides = layout.region_shape(layer), layout.region_strides(layer)
-    scattered = np.ndarray(shape, f"u{bound.config.dtype.width}", memory, start, strides)
-    return np.ascontiguousarray(scattered).reshape(-1).view(np.uint8)
+    for layer, outer in product(layers, range(bound.config.outer_dim)):
+        storage, offset = layout.offset(block, layer, outer)
+        start = bound.base_offsets[storage] + offset
+        memory = bound.memories[storage].array()
+        shape, strides = layout.region_shape(layer), layout.region_strides(layer)
+        scattered = np.ndarray(shape, f"u{bound.config.dtype.width}", memory, start, strides)
+        yield np.ascontiguousarray(scattered).reshape(-1).view(np.uint8)
 
 
 @final

@@ -145,9 +145,11 @@ class TransferEngine:
         self._bounce = BounceBuffers(bounce_bytes)
         self._disk = DiskExecutor(queue_depth, deadline)
         self._faults = faults or Faults()
-        self._own = None if executor else ThreadPoolExecutor(threads, "kvbm-transfer")
-        self._executor: Submitter = executor or self._own  # type: ignore[assignment]  # one is
-        self._parts = threads if executor is None else 1  # a foreign executor gets one step
+        self._own: ThreadPoolExecutor | None = None
+        if executor is None:
+            executor = self._own = ThreadPoolExecutor(threads, "kvbm-transfer")
+        self._executor: Submitter = executor
+        self._parts = threads if self._own is not None else 1  # a foreign executor: one step
         self._unfinished: dict[Task, int] = {}  # oldest first; the value is bytes
         self._submitted = self._completed = self._failed = self._cancelled = self._size = 0
         self._open = True

@@ -91,6 +91,7 @@ class Task:
         self._open = len(self._parts)
         self._begun: bool | None = None
         self._told = False
+        self._needless: Ended | None = None  # set if what it comes after did not succeed
         self._keep = keep
         self._ended = Ended()
         transfer.future.add_done_callback(self._when_cancelled)
@@ -105,10 +106,9 @@ class Task:
 
     def _when_over(self, other: Transfer, needed: bool, _finished: Future[None]) -> None:
         if needed and (other.future.cancelled() or other.future.exception() is not None):
-            cause = f"it comes after {other!r}"
-            with self._lock:
-                everything = {each for part in self._parts for each in _positions(part)}
-                self._ended.fail(everything, RuntimeError(cause))
+            self._needless = Ended()
+            everything = {each for part in self._parts for each in _positions(part)}
+            self._needless.fail(everything, RuntimeError(f"it comes after {other!r}"))
         self.release()
 
     def release(self) -> None:
@@ -116,11 +116,10 @@ class Task:
         with self._lock:
             self._holds -= 1
             ready = not self._holds
-        if not ready:
+        if not ready or self.transfer.future.cancelled():
             return
-        if self._ended.error is not None and self._begin():  # what it comes after has failed
-            self._settle()
-            return
+        # Also if what it comes after has failed: the step then copies nothing. To settle it
+        # here would go one call deeper for each transfer of a chain.
         for part in self._parts:
             try:
                 step = self._executor.submit(part)
@@ -142,7 +141,7 @@ class Task:
         """Move the pairs of one part, in the calling thread."""
         if not self._begin():
             return
-        ended = self._move(part.piece)
+        ended = self._needless or self._move(part.piece)
         with self._lock:
             if ended.error is not None:
                 self._ended.fail(ended.failed, ended.error, corrupt=ended.corrupt)

@@ -17,11 +17,16 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from kvbm.cli.bench import hashing, pool
+from kvbm.cli.bench import disk, hashing, pool, transfer
 from kvbm.cli.bench.timing import Report
 from kvbm.errors import InvalidConfig
 
-BENCHMARKS: Final = {"pool": pool.measure, "hash": hashing.measure}
+BENCHMARKS: Final = {
+    "pool": pool.measure,
+    "hash": hashing.measure,
+    "transfer": transfer.measure,
+    "disk": disk.measure,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
