@@ -5,8 +5,14 @@ READY := .venv/ready
 
 .PHONY: run test check format bench clean
 
-run: $(READY)  ## replay a trace (TRACE=path) or the generated workload, ends with a table and a page
-	$(BIN)/kvbm replay $(TRACE) --html replay.html
+# Blocks of the three tiers of `make run`.
+DEVICE ?= 600
+HOST ?= 1800
+DISK ?= 6000
+
+run: $(READY)  ## replay a trace (TRACE=path) or the generated workload, ends with tables and a page
+	$(BIN)/kvbm replay $(TRACE) --device $(DEVICE) --host $(HOST) --disk $(DISK) --verify \
+		--html replay.html
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest

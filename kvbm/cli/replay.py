@@ -7,9 +7,9 @@ What this is
 Interface, as rules of use
     * Standard output holds the table, or with `--json` exactly one object; all else goes to
       standard error.
-    * The object has the fields of the first replay; beside them `results` lists all replays,
-      the first included, `bounds` the infinite cache and Belady's MIN, and `trace` says what
-      was replayed.
+    * The object has the fields of the first replay (that with real bytes, if tiers were asked
+      for); beside them `results` lists all replays, the first included, `bounds` the
+      infinite cache and Belady's MIN, and `trace` says what was replayed.
     * Everything is read and checked before the first replay begins.
 """
 
@@ -34,6 +34,7 @@ from kvbm.replay.rules import RULES
 from kvbm.replay.ruleset import RuleSet
 from kvbm.replay.stream import Stream
 from kvbm.replay.summary import Summary
+from kvbm.replay.tiers import TierSizes, replay_tiers
 from kvbm.replay.trace import Trace, read_trace
 from kvbm.replay.workload import generate
 
@@ -65,6 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--requests", type=int, help="length of the invented workload; default: 2000"
     )
+    for tier in ("device", "host", "disk"):
+        parser.add_argument(
+            f"--{tier}", type=_count, metavar="N", default=0,
+            help=f"also replay with real bytes, with N blocks in the {tier} tier",
+        )  # fmt: skip
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="fill every block of the tiers and compare at each hit",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with charts")
     parser.add_argument(
@@ -80,9 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html is not None and not arguments.html.parent.is_dir():
         raise InvalidConfig("--html", str(arguments.html), "its folder does not exist")
     shown = sys.stderr.isatty() if arguments.progress is None else arguments.progress
+    sizes = _tier_sizes(arguments, rules)
     with progress_bar(shown=shown) as begin:
         trace = _trace(arguments, begin)
-        report = _report(rules, trace, policies, arguments, begin)
+        report = _report(rules, trace, policies, sizes, arguments, begin)
     if arguments.html is not None:
         write_page(arguments.html, report)
     if arguments.json:
@@ -98,11 +110,18 @@ def _report(
     rules: RuleSet,
     trace: Trace,
     policies: Sequence[str],
+    tier_sizes: TierSizes | None,
     arguments: argparse.Namespace,
     begin: Steps,
 ) -> Report:
     """Replay everything that was asked for, and what the page draws beyond it."""
     summary = Summary.of(trace)
+    tiered = None
+    if tier_sizes is not None:
+        done = begin("replaying with bytes", len(trace.requests))
+        tiered = replay_tiers(
+            trace, tier_sizes, policy=policies[0], verify=arguments.verify, progress=done
+        )
     asked = [size for sizes in arguments.blocks or () for size in sizes]
     sizes = list(dict.fromkeys(asked)) or [summary.sensible_capacity()]
     points = [(policy, size) for size in sizes for policy in policies]
@@ -129,6 +148,7 @@ def _report(
         samples=observer.samples(),
         reuse_distances=Histogram.of(reused),
         first_uses=len(distances) - len(reused),
+        tiered=tiered,
     )
 
 
@@ -154,6 +174,18 @@ def _trace(arguments: argparse.Namespace, begin: Steps) -> Trace:
                 f"--{option}", value, "is for the invented workload; leave it or TRACE out"
             )
     return read_trace(arguments.trace, begin("reading", None))
+
+
+def _tier_sizes(arguments: argparse.Namespace, rules: RuleSet) -> TierSizes | None:
+    """Give the sizes of the tiers, or None if no replay with bytes was asked for."""
+    sizes = {name: getattr(arguments, name) for name in ("device", "host", "disk")}
+    if not any(sizes.values()):
+        if arguments.verify:
+            raise InvalidConfig("--verify", True, "needs tiers: give --device, --host or --disk")
+        return None
+    if rules.name != "kvbm":
+        raise InvalidConfig("--rules", rules.name, "tiers have the rules kvbm; leave one out")
+    return TierSizes(**sizes)
 
 
 def _rule_set(name: str) -> RuleSet:
@@ -194,9 +226,17 @@ def _size(text: str) -> int | None:
     return int(text)
 
 
+def _count(text: str) -> int:
+    size = _size(text)
+    if size is None:
+        raise argparse.ArgumentTypeError("a tier cannot be infinite")
+    return size
+
+
 def _as_json(report: Report) -> dict[str, object]:
-    return report.results[0].as_json() | {
+    results = [*([report.tiered] if report.tiered is not None else []), *report.results]
+    return results[0].as_json() | {
         "trace": asdict(report.summary),
-        "results": [result.as_json() for result in report.results],
+        "results": [result.as_json() for result in results],
         "bounds": [bound.as_json() for bound in (report.infinite, *report.belady)],
     }

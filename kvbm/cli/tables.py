@@ -58,11 +58,40 @@ def print_tables(report: Report) -> None:
         else _many_sizes(sizes, results, report.infinite, belady)
     )
     console.print(table)
+    if report.tiered is not None:
+        _print_tiers(console, report.tiered)
     for note in report.notes():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
     console.print(WORDS)
     if _some_agree(results):
         console.print(AGREEMENT)
+
+
+def _print_tiers(console: Console, one: ReplayResult) -> None:
+    """Print where the hits of a replay with bytes were found, and whether they were right."""
+    numbers = one.tiers
+    assert numbers is not None, "a replay through tiers says what happened in them"
+    console.print(f"The same with real bytes through {len(numbers.blocks)} tiers ({one.policy}):")
+    table = _table("tier", "blocks", "hit rate", "tokens reused", "blocks hit", "evicted")
+    for name in numbers.blocks:
+        tokens = numbers.hit_tokens[name]
+        table.add_row(
+            name,
+            whole(numbers.blocks[name]),
+            percent(tokens / one.total_tokens if one.total_tokens else 0.0),
+            whole(tokens),
+            whole(numbers.hit_blocks[name]),
+            whole(numbers.evictions[name]),
+        )
+    table.add_section()
+    table.add_row("all", "", percent(one.hit_rate), whole(one.hit_tokens), whole(one.hit_blocks))
+    console.print(table)
+    wrong = numbers.wrong_blocks
+    console.print(
+        f"{numbers.moved_bytes / 1e6:,.0f} MB copied between tiers, "
+        f"{numbers.gigabytes_per_second:.3f} GB/s while requests waited; "
+        + ("bytes not compared." if wrong is None else f"{whole(wrong)} wrong blocks.")
+    )
 
 
 def _some_agree(results: Sequence[ReplayResult]) -> bool:

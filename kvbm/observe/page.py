@@ -38,6 +38,7 @@ def page(report: Report) -> str:
     style = files("kvbm.observe").joinpath("page.css").read_text(encoding="utf-8")
     parts = (
         _head(title, report),
+        sections.tiers(report),
         sections.rates(report),
         sections.curves(report),
         sections.occupancy(report),

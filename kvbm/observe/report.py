@@ -42,6 +42,8 @@ class Report:
         Of all references that use a block again.
     first_uses : references
         How many references use a block for the first time.
+    tiered
+        The same trace through real tiers, if that was asked for.
     """
 
     summary: Summary
@@ -52,6 +54,7 @@ class Report:
     samples: Samples
     reuse_distances: Histogram
     first_uses: int
+    tiered: ReplayResult | None = None
 
     def notes(self) -> list[str]:
         """Say what a reader must know about `results`; equal notes of one cache size are one.

@@ -140,6 +140,40 @@ def ages(report: Report) -> str:
     )
 
 
+def tiers(report: Report) -> str:
+    """Show where hits were found and whether their bytes were right; nothing without tiers."""
+    one = report.tiered
+    if one is None or one.tiers is None:
+        return ""
+    numbers = one.tiers
+    columns = ("blocks", "hit blocks", "tokens reused", "share of prompts", "evicted")
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("tier", *columns))
+    rows = [
+        (name, whole(numbers.blocks[name]), whole(numbers.hit_blocks[name]),
+         whole(numbers.hit_tokens[name]),
+         percent(numbers.hit_tokens[name] / one.total_tokens if one.total_tokens else 0.0),
+         whole(numbers.evictions[name]))
+        for name in numbers.blocks
+    ]  # fmt: skip
+    body = "\n".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+    )
+    checked = (
+        "nobody compared their bytes"
+        if numbers.wrong_blocks is None
+        else f"{whole(numbers.wrong_blocks)} of them with a wrong byte"
+    )
+    return section(
+        f"Through {len(rows)} tiers, with real bytes ({one.policy})",
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n'
+        "</tbody></table></div>",
+        f"Each hit was found in the fastest tier that had it, and brought to the first one: "
+        f"{whole(one.hit_blocks)} hits, {checked}. All tiers together reused "
+        f"{percent(one.hit_rate)} of the prompts. {numbers.moved_bytes / 1e6:,.0f} MB were "
+        f"copied between them, {numbers.gigabytes_per_second:.3f} GB for each second of waiting.",
+    )
+
+
 def _first(report: Report) -> str:
     first = report.results[0]
     return f"{first.policy}, {capacity(first.blocks)} blocks"

@@ -31,7 +31,7 @@ from kvbm.config import (
     KvManagerRuntimeConfig,
     OffloadConfig,
 )
-from kvbm.errors import InvalidConfig
+from kvbm.errors import InvalidConfig, WaitCancelled
 from kvbm.layout import DType
 from kvbm.manager import KvBlockManager
 from kvbm.pool import BlockPool
@@ -44,8 +44,8 @@ from kvbm.replay.trace import Trace
 from kvbm.storage import DeviceAllocator, DiskAllocator, PinnedAllocator
 
 LAYERS, OUTER, BLOCK_BYTES = 2, 2, 4096
-BATCH = 256
-"""Blocks in one copy: small blocks want large batches."""
+ONE_BATCH = 65_536
+"""Blocks in one copy: all of a request, so that no order is left to chance."""
 
 PATIENCE = 60.0
 """Seconds that copies may take before the replay gives up."""
@@ -133,7 +133,7 @@ def _config(sizes: TierSizes, policy: str, folder: str) -> KvBlockManagerConfig:
         device_layout=tier(sizes.device, DeviceAllocator.emulated()),
         host_layout=tier(sizes.host, PinnedAllocator()),
         disk_layout=tier(sizes.disk, DiskAllocator(folder)),
-        offload=OffloadConfig(max_transfer_batch_size=BATCH),
+        offload=OffloadConfig(max_concurrent_transfers=1, max_transfer_batch_size=ONE_BATCH),
     )
 
 
@@ -158,6 +158,7 @@ class _Engine:
         begin = perf_counter()
         onboarding = self._manager.onboard(demand.prompt[: demand.limit].tolist())
         cached = onboarding.wait(PATIENCE)
+        self._settle()
         self._moving += perf_counter() - begin
         hits = len(cached)
         self._hits.update(onboarding.found)
@@ -167,9 +168,13 @@ class _Engine:
         with cached:
             self._compute(index, demand, hits).close()
         begin = perf_counter()
-        assert self._manager.settle(PATIENCE), "copies do not end"
+        self._settle()
         self._moving += perf_counter() - begin
         return hits
+
+    def _settle(self) -> None:
+        if not self._manager.settle(PATIENCE):
+            raise WaitCancelled(0, f"copies between tiers took longer than {PATIENCE} s")
 
     def _compute(self, index: int, demand: Demand, hits: int) -> BlockList[ImmutableBlock]:
         """Fill and register what was not cached."""
