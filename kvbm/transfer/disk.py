@@ -38,6 +38,9 @@ from kvbm.transfer.request import Request, ended
 APART: Final = PlanPolicy(coalesce=False)
 """Copies in the order of the pairs; the disk engine joins them in the file."""
 
+EVERY_PIECE: Final = PlanPolicy(min_inner_bytes=0, coalesce=False)
+"""The same, however short the pieces are: some layers, in an order with heads outside."""
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,9 +56,9 @@ class Rows:
     straight: NDArray[np.bool_]  # in whole pages on both sides
 
     @classmethod
-    def of(cls, piece: Piece, operation: str) -> Rows | None:
-        """Plan a piece; None if its elements change their order."""
-        plan = piece.plan(APART)
+    def of(cls, piece: Piece, operation: str, policy: PlanPolicy = APART) -> Rows | None:
+        """Plan a piece; None if it falls into pieces that are too short for the policy."""
+        plan = piece.plan(policy)
         if not isinstance(plan, Direct):
             return None
         copies = plan.copies
@@ -99,8 +102,8 @@ class DiskExecutor:
 
     def start(self, piece: Piece, operation: str) -> list[Request]:
         """Begin to read or write all pairs."""
-        rows = Rows.of(piece, operation)
-        assert rows is not None, "a disk changes no order; go over a bounce buffer"
+        rows = Rows.of(piece, operation, EVERY_PIECE)
+        assert rows is not None, "no piece is too short for this policy"
         disk, memory = piece.source, piece.target
         if operation == "write":
             disk, memory = memory, disk

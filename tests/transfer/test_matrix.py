@@ -226,3 +226,20 @@ def test_a_large_copy_streams_and_is_exact(world, order, dtype) -> None:
         engine.transfer(source, range(8), target, range(8, 0, -1)).result()
     for block in range(8):
         assert block_checksum(target, 8 - block) == block_checksum(source, block)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("system", "disk"), ("disk", "system"), ("disk", "disk")]
+)
+def test_some_layers_go_to_a_disk_whose_order_scatters_them(
+    world, expected_copy, bytes_of, one, other
+) -> None:
+    config = LayoutConfig(3, 3, 2, 4, 6, DType.FP16, 1, 2, BlockOrder.UNIVERSAL)
+    source, target = (
+        world.bind(FullyContiguous(config), one),
+        world.bind(FullyContiguous(config), other),
+    )
+    wanted = expected_copy(source, [0, 2], target, [1, 0], range(1, 2))
+    with TransferEngine() as engine:
+        engine.transfer(source, [0, 2], target, [1, 0], range(1, 2)).result(10)
+    assert all(map(np.array_equal, bytes_of(target), wanted))
