@@ -8,7 +8,9 @@ the registry, the events and the counters.
 
 from __future__ import annotations
 
+import faulthandler
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -673,6 +675,8 @@ class PoolMachine(RuleBasedStateMachine):
 @pytest.mark.clause("KV-EVC-05", "KV-EVC-06", "KV-EVC-07", "KV-EVT-01", "KV-EVT-02", "KV-EVT-04")
 @pytest.mark.parametrize("policy", policies)
 def test_no_history_tells_the_pool_from_the_model(policy: str) -> None:
+    # A failure is made small for up to five minutes: that is no deadlock.
+    faulthandler.dump_traceback_later(600, exit=True, file=sys.__stderr__)
     machine = type(f"PoolMachine[{policy}]", (PoolMachine,), {"policy": policy})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=100, stateful_step_count=50, deadline=None)
