@@ -16,9 +16,11 @@ Interface, as rules of use
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -26,4 +28,25 @@ Result = TypeVar("Result")
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile `function` with Numba on its first call; keep its Python type."""
+    if numba.config.DISABLE_JIT:
+        return cast("Callable[Parameters, Result]", _interpreted(function))
     return cast("Callable[Parameters, Result]", numba.njit(cache=True)(function))
+
+
+def _interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run `function` as it stands, on arrays that look as they do to compiled code.
+
+    There, the fields of a record are attributes, and 64-bit numbers wrap without a word.
+    """
+
+    @wraps(function)
+    def run(*arguments: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return function(*map(_with_attributes, arguments))
+
+    return run
+
+
+def _with_attributes(argument: Any) -> Any:
+    records = isinstance(argument, np.ndarray) and argument.dtype.names is not None
+    return argument.view(np.recarray) if records else argument

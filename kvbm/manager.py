@@ -34,9 +34,9 @@ from weakref import WeakMethod
 from kvbm.blocks import SequenceHash
 from kvbm.config import CancellationToken, KvBlockManagerConfig, KvManagerLayoutConfig
 from kvbm.errors import InvalidConfig, NoSuchTier, TransfersAbandoned
-from kvbm.events import EventBatch, EventLog, Gap, Subscription
+from kvbm.events import EventLog, Subscription
 from kvbm.layout import BoundLayout
-from kvbm.pool import BlockPool, Change, ChangeKind, ChangeSink, PoolStatistics
+from kvbm.pool import BlockPool, PoolStatistics
 from kvbm.storage import Storage
 from kvbm.tiering import (
     EngineMover,
@@ -49,7 +49,9 @@ from kvbm.tiering import (
     Outcome,
     Route,
     Tier,
+    TwoSinks,
     WriteBack,
+    WriteThrough,
 )
 from kvbm.transfer import TransferEngine, TransferStatistics
 
@@ -326,7 +328,7 @@ class KvBlockManager:
             scheme=self._config.scheme,
             verify_tokens=self._config.verify_tokens,
             tier=name,
-            events=_Sinks(self.events, self._config.event_manager),
+            events=TwoSinks(self.events, self._config.event_manager),
         )
         bound = layout.bind(memories)
         pool.memory = bound
@@ -348,7 +350,7 @@ class KvBlockManager:
             self._routes.append(Route(source, target, mover, limits=limits, filters=filters))
         if offload.mode == "write_through" and self._routes:
             # By reference to the routes alone, so that a dropped manager can be collected.
-            follow = _WriteThrough(self._routes, offload.host_offload_prefix_min_priority)
+            follow = WriteThrough(self._routes, offload.host_offload_prefix_min_priority)
             self._subscription = self.events.subscribe(follow)
 
     def _filters(self, source: Tier, target: Tier) -> list[OffloadFilter]:
@@ -364,51 +366,6 @@ class KvBlockManager:
         """Close the memory that was allocated here, the last first."""
         while self._owned:
             self._owned.pop().close()
-
-
-class _Sinks(ChangeSink):
-    """Tells changes to the manager's log, and to the caller's event manager if there is one."""
-
-    def __init__(self, log: EventLog, other: ChangeSink | None) -> None:
-        self._log = log
-        self._other = other
-
-    @property
-    def next_number(self) -> int:
-        return self._log.next_number
-
-    def append(self, change: Change) -> None:
-        self._log.append(change)
-        if self._other is not None:
-            self._other.append(change)
-
-    def deliver(self) -> None:
-        self._log.deliver()
-        if self._other is not None:
-            self._other.deliver()
-
-
-class _WriteThrough:
-    """Offloads what is stored: each batch of a tier goes on the route that begins there."""
-
-    def __init__(self, routes: Sequence[Route], least_priority: int | None) -> None:
-        self._route_of = {route.source.name: route for route in routes}
-        self._least = least_priority
-
-    def __call__(self, item: EventBatch | Gap) -> None:
-        if isinstance(item, Gap) or item.change.kind is not ChangeKind.STORED:
-            return  # a gap is a missed chance to copy, and no harm
-        change = item.change
-        route = self._route_of.get(change.tier)
-        if route is None:
-            return
-        hashes, priorities = list(change.sequence_hashes), list(change.priorities)
-        if self._least is not None and change.tier == "device":
-            # A prefix is worth copying only as far as it is unbroken.
-            low = (i for i, priority in enumerate(priorities) if priority < self._least)
-            end = next(low, len(hashes))
-            hashes, priorities = hashes[:end], priorities[:end]
-        route.enqueue(hashes, priorities)
 
 
 def _call(method: WeakMethod[Callable[..., None]]) -> None:

@@ -25,7 +25,8 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 
-from kvbm.blocks.handles import Block, Home
+from kvbm.blocks.handles import Block
+from kvbm.blocks.home import Home
 from kvbm.blocks.keys import Hashes, SequenceHash
 from kvbm.blocks.lifecycle import Operation, State
 from kvbm.blocks.slots import Ids

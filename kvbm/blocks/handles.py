@@ -17,82 +17,19 @@ Clauses: KV-LIF-01, KV-LIF-02, KV-LIF-03, KV-LIF-06, KV-LIF-08, KV-OWN-01, KV-OW
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kvbm.blocks.keys import Hashes, SequenceHash
+from kvbm.blocks.home import BlockMemory, Home
+from kvbm.blocks.keys import SequenceHash
 from kvbm.blocks.lifecycle import Operation, State, after
-from kvbm.blocks.slots import Ids, Slots
+from kvbm.blocks.slots import Ids
 from kvbm.errors import BlockStateInvalid, StaleHandleError, ViewsNotAvailable
 from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
-
-
-class Holder(Protocol):
-    """Whoever holds slots: a handle or a list."""
-
-    def _held_ids(self) -> Ids:
-        """Give the slots, int64. Raises StaleHandleError if one of the holds has ended."""
-
-
-class BlockMemory(Protocol):
-    """Where the bytes of a pool's blocks are: `kvbm.layout.BoundLayout` is one."""
-
-    def layer_view(
-        self, block: int, layer: int, outer: int, *, readonly: bool, alive: Callable[[], bool]
-    ) -> Any:
-        """View one region of a block for as long as it is `alive`."""
-
-    def block_view(self, block: int, *, readonly: bool, alive: Callable[[], bool]) -> Any:
-        """View one block, likewise."""
-
-
-class Home(Protocol):
-    """The pool, as its handles see it."""
-
-    @property
-    def memory(self) -> BlockMemory | None:
-        """Where the bytes are, or None for a purely logical pool."""
-
-    @property
-    def slots(self) -> Slots:
-        """The slots that the handles are about."""
-
-    @property
-    def page_size(self) -> int:
-        """Tokens in a full block."""
-
-    def give_back(self, ids: Ids | list[int]) -> None:
-        """Queue the end of one hold on each slot. Never waits, may be called at any time."""
-
-    def begin(self, holder: Holder, salt: SaltHash | int | None) -> None:
-        """Start to collect tokens in an owned slot."""
-
-    def fill(self, holder: Holder, operation: Operation, blocks: Sequence[TokenBlock]) -> None:
-        """Fix the content of owned slots, of all of them or none."""
-
-    def clear_block(self, holder: Holder) -> None:
-        """Throw the content of an owned slot away."""
-
-    def set_priority(self, holder: Holder, priority: int) -> None:
-        """Set the priority of held slots."""
-
-    def stage(
-        self, holder: Holder, hashes: Hashes, parent: SequenceHash | None, position: int
-    ) -> None:
-        """Fix the names of owned slots."""
-
-    def holders(self, holder: Holder) -> int:
-        """Count the holders of a held slot."""
-
-    def hold_again(self, holder: Holder) -> ImmutableBlock:
-        """Make one more handle on a registered slot that is held."""
-
-    def upgrade(self, weak: WeakBlock) -> ImmutableBlock | None:
-        """Find the block of a weak handle again."""
 
 
 class BasicMetadata(NamedTuple):

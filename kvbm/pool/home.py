@@ -26,7 +26,8 @@ from typing import Any, Final
 import numpy as np
 
 from kvbm.blocks.block_list import BlockList, claim_all, unclaim_all
-from kvbm.blocks.handles import Block, BlockMemory, Holder, ImmutableBlock, WeakBlock
+from kvbm.blocks.handles import Block, ImmutableBlock, WeakBlock
+from kvbm.blocks.home import BlockMemory, Holder
 from kvbm.blocks.keys import Hashes, SequenceHash, fold, to_keys
 from kvbm.blocks.lifecycle import Operation, State, after
 from kvbm.blocks.slots import LARGEST_POSITION, Ids, Slots

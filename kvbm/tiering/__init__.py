@@ -7,6 +7,7 @@ from kvbm.tiering.outcome import Ended, Offload, Outcome
 from kvbm.tiering.route import Limits, Route
 from kvbm.tiering.tier import Copy, Mover, Tier
 from kvbm.tiering.write_back import WriteBack
+from kvbm.tiering.write_through import TwoSinks, WriteThrough
 
 __all__ = [
     "Copy",
@@ -24,5 +25,7 @@ __all__ = [
     "Route",
     "Tier",
     "TinyLfuFilter",
+    "TwoSinks",
     "WriteBack",
+    "WriteThrough",
 ]
