@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,17 @@ class World:
         self._storages: list[Any] = []
 
     def bind(
-        self, layout: Layout, kind: str = "system", skew: int = 0, calls: DiskCalls | None = None
+        self,
+        layout: Layout,
+        kind: str = "system",
+        skew: int = 0,
+        calls: DiskCalls | None = None,
+        sizes: Sequence[int] = (),
     ) -> BoundLayout:
         """Bind a layout in memory of some kind, filled with noise. Host memory may be skewed."""
-        memories = [self._memory(kind, size, skew, calls) for size in layout.required_sizes()]
+        memories = [
+            self._memory(kind, size, skew, calls) for size in sizes or layout.required_sizes()
+        ]
         bound = layout.bind(memories)
         self.scramble(bound)
         return bound

@@ -144,6 +144,7 @@ def test_an_exception_in_the_middle_of_two_hops_waits_for_what_was_begun(
             transfer.result(10)
         assert transfer.finished.result(10) is None
         assert raised.value.failed == tuple(range(broken, 8))
+        assert len(calls) <= broken + 2  # what was on its way, and nothing new
         for block in range(broken):
             assert block_checksum(target, block) == block_checksum(source, block)
         assert len(engine._bounce._free) == 1
@@ -243,6 +244,18 @@ def test_a_byte_that_rotted_on_disk_is_found_by_the_checksum_that_was_kept(
         assert engine.transfer(source, [0], target, [0]).result(10) is None
     with TransferEngine() as engine, pytest.raises(errors.CorruptBlock):
         engine.transfer(disk, [1], target, [0], expected=[kept[1]]).result(10)
+
+
+@pytest.mark.parametrize(("one", "other"), WAYS, ids=["straight", "odd", "transform"])
+def test_what_is_corrupt_already_does_not_reach_the_target(world, bytes_of, one, other) -> None:
+    disk, source = world.bind(one, "disk"), world.bind(other)
+    before = bytes_of(disk)
+    wrong = [None, bytes(16)]
+    with TransferEngine() as engine, pytest.raises(errors.CorruptBlock) as raised:
+        engine.transfer(source, [0, 1], disk, [0, 5], expected=wrong).result(10)
+    assert raised.value.failed == (1,)
+    start, size = one.offset(5, 0, 0)[1], one.bytes_per_block
+    assert np.array_equal(bytes_of(disk)[0][start:][:size], before[0][start:][:size])
 
 
 def test_a_checksum_is_that_of_the_canonical_bytes(world) -> None:

@@ -204,6 +204,23 @@ def test_the_copies_of_all_single_layers_are_the_whole_copy(
     world.close()
 
 
+@pytest.mark.parametrize("layers", [None, range(1), range(1, 2)])
+@pytest.mark.parametrize(("one", "other"), [("system", "disk"), ("disk", "system")])
+@pytest.mark.parametrize("tight", [False, True])
+def test_padding_goes_along_only_where_it_is_the_blocks_own(
+    world, expected_copy, bytes_of, layers, one, other, tight
+) -> None:
+    """Odd blocks that start at pages; tight memory has no room behind the last one."""
+    layout = FullyContiguous(LayoutConfig(3, 2, 1, 3, 700, DType.U8, 4096))
+    sizes = layout.data_bytes if tight else layout.required_sizes()
+    source, target = world.bind(layout, one, sizes=sizes), world.bind(layout, other, sizes=sizes)
+    wanted = expected_copy(source, [2, 0], target, [0, 2], layers)
+    with TransferEngine() as engine:
+        engine.transfer(source, [2, 0], target, [0, 2], layers).result(10)
+    got, wanted = [_without_padding(target, each) for each in (bytes_of(target), wanted)]
+    assert all(map(np.array_equal, got, wanted))
+
+
 @pytest.mark.parametrize("one", KINDS)
 @pytest.mark.parametrize("other", KINDS)
 def test_ragged_layers_arrive(world, expected_copy, bytes_of, one, other) -> None:

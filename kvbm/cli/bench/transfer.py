@@ -5,13 +5,15 @@ What this is
     layouts of the same order (regions of 64 KiB each where layers are apart), and between
     orders. Submitting, checking and planning are in the figure.
 
-    The limit is one `memcpy` of the same bytes: one piece, in order, in the same run.
+    The limit is one `memcpy` of the same bytes: one piece, in order, in the same run; and
+    two of them at once, of half the bytes each, for the engine has two threads.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -55,13 +57,31 @@ def measure(rounds: int) -> Report:
     one, other = _bind(whole), _bind(whole)
     first, second = one.memories[0].addr, other.memories[0].addr
     targets = np.random.default_rng(1).permutation(CONFIG.num_blocks)
-    with TransferEngine() as engine, TransferEngine(checksums=True) as checked:
+
+    def halves() -> None:
+        half = size // 2
+        other = threads.submit(ctypes.memmove, first + half, second + half, half)
+        ctypes.memmove(first, second, half)
+        other.result()
+
+    with (
+        TransferEngine() as engine,
+        TransferEngine(1) as alone,
+        TransferEngine(checksums=True) as checked,
+        ThreadPoolExecutor(1) as threads,
+    ):
         subjects = [Subject(REFERENCE, *_one(lambda: ctypes.memmove(first, second, size), size))]
         for name, source, target in ways:
             ends = _bind(source), _bind(target)
             subjects.append(Subject(name, *_one(_copy(engine, *ends, targets), size)))
-        name = "contiguous to contiguous, with checksums"
-        subjects.append(Subject(name, *_one(_copy(checked, one, other, targets), size)))
+        apart = _bind(LayerSeparate(CONFIG))
+        for name, by, target_end in (
+            ("one thread, contiguous to contiguous", alone, other),
+            ("one thread, contiguous to layers apart", alone, apart),
+            ("contiguous to contiguous, with checksums", checked, other),
+        ):
+            subjects.append(Subject(name, *_one(_copy(by, one, target_end, targets), size)))
+        subjects.append(Subject("memcpy, two at once", *_one(halves, size)))
         rows = take_turns(subjects, rounds)
     return Report(
         title="Transfers in host memory",
