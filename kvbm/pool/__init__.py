@@ -1,7 +1,7 @@
 """Pools: who has which slot, which hash is where, and who goes first when it gets tight."""
 
 from kvbm.pool.changes import Change, ChangedBlock, ChangeKind, ChangeSink
-from kvbm.pool.policies import POLICIES, EvictionPolicy, make_policy
+from kvbm.pool.policies import POLICIES, EvictionPolicy, PredicatePolicy, make_policy
 from kvbm.pool.pool import BlockPool, EvictionMode
 from kvbm.pool.snapshot import BlockPoolStatus, PoolStatistics, ResetBlocksResponse, Snapshot
 
@@ -16,6 +16,7 @@ __all__ = [
     "EvictionMode",
     "EvictionPolicy",
     "PoolStatistics",
+    "PredicatePolicy",
     "ResetBlocksResponse",
     "Snapshot",
     "make_policy",
