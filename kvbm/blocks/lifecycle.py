@@ -77,6 +77,7 @@ class Operation(IntEnum):
     ACQUIRE = 11
     RELEASE = 12
     CLEAR = 13
+    RESTORE = 14
 
     @property
     def label(self) -> str:
@@ -122,6 +123,7 @@ TABLE: Final = (
     Transition(
         Operation.CLEAR, State.INACTIVE, State.EMPTY, "reset, reset_blocks, trigger_eviction"
     ),
+    Transition(Operation.RESTORE, State.EMPTY, State.INACTIVE, "hash is new, bytes are there"),
 )
 
 REFUSED: Final = 255

@@ -18,14 +18,14 @@ Clauses: KV-CAP-02, KV-CAP-03, KV-CAP-05, KV-CAP-06, KV-EVC-03, KV-EVC-05, KV-RE
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from kvbm.blocks.keys import SequenceHash
-from kvbm.blocks.lifecycle import State
-from kvbm.blocks.slots import NO_IDS, Ids, Keys, Slots
+from kvbm.blocks.lifecycle import Operation, State, after
+from kvbm.blocks.slots import NO_IDS, NONE, Ids, Keys, Slots
 from kvbm.errors import BrokenPolicy
 from kvbm.pool.policies.base import EvictionPolicy, SlotView
 from kvbm.pool.registry import Published, Registry
@@ -189,6 +189,65 @@ class PoolCore:
                 self.policy.insert(victims)  # they stay cached, as the most recent ones
                 raise
         return victims
+
+    def restore(
+        self,
+        ids: Ids,
+        keys: Keys,
+        parents: Sequence[int | None],
+        positions: Sequence[int],
+        priorities: Sequence[int],
+    ) -> Ids:
+        """Put blocks whose bytes are there already into empty slots: inactive, the first oldest.
+
+        Parameters
+        ----------
+        ids, keys : int64[blocks], uint64[blocks]
+            Distinct slots, and what they are to answer for.
+        parents, positions, priorities
+            One a block; the key of its parent, or None for a root.
+
+        Returns
+        -------
+        int64[blocks]
+            The slots that were filled. A key that another slot answers for is left out.
+
+        Raises
+        ------
+        BlockStateInvalid
+            One of the slots is not empty. Nothing has changed.
+
+        Complexity
+        ----------
+        O(blocks).
+
+        Clauses: KV-LIF-01, KV-REG-04
+        """
+        for slot in ids.tolist():
+            after(Operation.RESTORE, self.slots.state(slot))  # raises
+        _, first = np.unique(keys, return_index=True)
+        new = np.zeros(ids.size, bool)
+        new[first] = self.registry.find(keys[first]) == NONE
+        roots = np.array([parent is None for parent in parents], bool)
+        columns = {
+            "key": keys,
+            "parent_key": np.array([parent or 0 for parent in parents], np.uint64),
+            "has_parent": ~roots,
+            "position": np.array(positions, np.uint32),
+            "priority": np.array(priorities, np.uint32),
+            "acquired": self.slots.tick + np.arange(ids.size),
+            "returned": self.slots.tick + np.arange(ids.size),
+        }
+        records, ids = self.slots.records, ids[new]
+        for name, column in columns.items():
+            records[name][ids] = column[new]
+        records["generation"][ids] += 1  # a new tenant
+        records["state"][ids] = after(Operation.RESTORE, State.EMPTY)
+        self.slots.tick += new.size
+        self._empty.remove(ids)
+        self.registry.enter(records, ids)
+        self.policy.insert(ids)
+        return ids
 
     def grow(self, more: int) -> None:
         """Add `more` slots to the end of the empty queue. O(slots)."""

@@ -31,7 +31,7 @@ import numpy as np
 
 from kvbm.blocks.block_list import BlockList
 from kvbm.blocks.handles import Block, CompleteBlock, ImmutableBlock, MutableBlock
-from kvbm.blocks.keys import Hashes, SequenceHash, to_keys
+from kvbm.blocks.keys import Hashes, SequenceHash, fold, to_keys
 from kvbm.blocks.lifecycle import State
 from kvbm.blocks.slots import NO_IDS, NONE, Ids, Keys
 from kvbm.errors import (
@@ -409,6 +409,71 @@ class BlockPool(PoolHome):
             undo()
             raise
 
+    # ── blocks that outlived a process ────────────────────────────────────────────────
+
+    def restore(
+        self,
+        slots: Sequence[int],
+        sequence_hashes: Sequence[SequenceHash],
+        parents: Sequence[SequenceHash | None],
+        positions: Sequence[int],
+        priorities: Sequence[int],
+    ) -> list[int]:
+        """Register blocks whose bytes lie in empty slots already, such as those of a file.
+
+        Parameters
+        ----------
+        slots
+            Distinct and empty.
+        sequence_hashes, parents, positions, priorities
+            One a slot. A parent is a hash, or None for a root; it need not be here.
+
+        Returns
+        -------
+        list of int
+            The slots that hold a block now: nobody holds it, and the first is the least
+            recently returned. A hash that another slot answers for is left out.
+
+        Raises
+        ------
+        InvalidConfig
+            A slot is given twice, or there is no such slot. Nothing has changed.
+        BlockStateInvalid
+            A slot is not empty. Nothing has changed.
+
+        Complexity
+        ----------
+        O(blocks).
+
+        Clauses: KV-LIF-01, KV-REG-04, KV-EVT-02
+        """
+        ids = np.array(slots, np.int64)
+        if len(np.unique(ids)) != len(ids) or ((ids < 0) | (ids >= len(self._core))).any():
+            rule = f"must be distinct, and in 0 … {len(self._core) - 1}"
+            raise InvalidConfig("slots", list(slots), rule)
+        bits = self._hash_bits
+        keys = to_keys(sequence_hashes, bits)
+        parent_keys = [None if parent is None else fold(parent, bits) for parent in parents]
+        with self._turn as core:
+            restored = core.restore(ids, keys, parent_keys, positions, priorities)
+            filled = set(restored.tolist())
+            for slot, name, parent in zip(slots, sequence_hashes, parents, strict=True):
+                if slot in filled:
+                    self._note_names([slot], [name], parent)
+            self._tell_stored(restored)
+        listed: list[int] = restored.tolist()
+        return listed
+
+    def locate(self, sequence_hashes: Sequence[SequenceHash]) -> list[int]:
+        """Give the slots of registered hashes. For change sinks: it takes no turn, they are in one.
+
+        Complexity: O(hashes).
+        """
+        slots: list[int] = self._core.registry.find(
+            to_keys(sequence_hashes, self._hash_bits)
+        ).tolist()
+        return slots
+
     # ── pins ──────────────────────────────────────────────────────────────────────────
 
     def pin_blocks(self, sequence_hashes: Hashes) -> None:
@@ -454,8 +519,10 @@ class BlockPool(PoolHome):
         `NORMAL` empties half of them, rounded up, `AGGRESSIVE` all. `usage()` does not
         change: held blocks cannot be evicted. Clauses: KV-EVC-01, KV-EVC-02
         """
+        if not isinstance(mode, EvictionMode):
+            raise InvalidConfig("mode", mode, "must be an EvictionMode")
         with self._turn as core:
-            share = 1 if EvictionMode(mode) is EvictionMode.AGGRESSIVE else 2
+            share = 1 if mode is EvictionMode.AGGRESSIVE else 2
             names = core.evict(-(-core.inactive // share))
             self._evicted += len(names)
             self._tell_removed(names)

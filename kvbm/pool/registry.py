@@ -109,6 +109,11 @@ class Registry:
         woken = np.empty(ids.size, np.int64)
         return woken[: _hold(self._buckets, self._shift, records, AFTER, ids, woken)]
 
+    def enter(self, records: Records, ids: Ids) -> None:
+        """Let slots answer for their keys, which must be new. O(slots). Clauses: KV-REG-04"""
+        _enter(self._buckets, self._shift, records, ids)
+        self._length += ids.size
+
     def erase(self, records: Records, ids: Ids) -> None:
         """Forget the keys of registered slots. O(slots). Clauses: KV-REG-03"""
         _erase_all(self._buckets, self._shift, records, ids)
@@ -239,6 +244,16 @@ def _publish(
             emptied[n_emptied] = slot_id
             n_emptied += 1
     return n_stored, n_woken, n_emptied
+
+
+@compiled
+def _enter(buckets: Any, shift: Any, records: Records, ids: Ids) -> None:
+    for slot_id in ids:
+        bucket = buckets[_bucket_of(buckets, shift, records[slot_id].key)]
+        if bucket.slot != NONE:
+            raise ValueError("KV-REG-04: a slot answers for this key already")
+        bucket.key = records[slot_id].key
+        bucket.slot = slot_id
 
 
 @compiled

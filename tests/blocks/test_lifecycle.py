@@ -177,6 +177,7 @@ def rows_of_a_life() -> set[tuple[Operation, State, State]]:
         Operation.REGISTER_REJECTED, 1, lambda: pool.register_blocks([block])
     ).block_ids == [0]
     assert primary.state is State.ACTIVE
+    step(Operation.RESTORE, 1, lambda: pool.restore([1], [9], [None], [0], [0]))
     return seen
 
 

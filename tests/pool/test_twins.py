@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kvbm.blocks import BlockList, slots
+from kvbm.blocks import BlockList, State, slots
 from kvbm.pool import POLICIES, BlockPool, EvictionMode, registry, rings, sketch
 from kvbm.pool.policies import MultiLruPolicy, make_policy, queued
 
@@ -108,6 +108,13 @@ def walk(pool: BlockPool, seed: int, steps: int) -> None:
         elif what == 6:
             pool.reset_blocks(path)
             pool.trigger_eviction(chance.choice(list(EvictionMode)))
+        else:
+            pool.available_blocks()  # lets in what was dropped
+            empty = np.flatnonzero(pool.slots.records["state"] == State.EMPTY).tolist()
+            chosen = list(zip(empty, path, strict=False))
+            parents = [chance.choice([None, name + 1]) for _, name in chosen]
+            slots, names = [slot for slot, _ in chosen], [name for _, name in chosen]
+            pool.restore(slots, names, parents, [0] * len(names), names)
         for _ in range(chance.randrange(3)):
             if held:
                 held.pop(chance.randrange(len(held)))
