@@ -18,7 +18,12 @@ from kvbm.storage.device import DeviceAllocator, EmulatedDeviceStorage
 from kvbm.storage.disk import DiskCalls, DiskStorage
 from kvbm.storage.disk_allocator import DiskAllocator
 from kvbm.storage.disk_engine import DiskEngine, DiskRequest, EngineStatistics, wait
-from kvbm.storage.null import NullAllocator, NullStorage
+from kvbm.storage.null import (
+    NullAllocator,
+    NullDeviceAllocator,
+    NullDeviceStorage,
+    NullStorage,
+)
 from kvbm.storage.pages import PAGE, pages
 from kvbm.storage.pinned import PinnedAllocator, PinnedStorage
 from kvbm.storage.system import SystemAllocator, SystemStorage
@@ -35,6 +40,8 @@ __all__ = [
     "EmulatedDeviceStorage",
     "EngineStatistics",
     "NullAllocator",
+    "NullDeviceAllocator",
+    "NullDeviceStorage",
     "NullStorage",
     "PinnedAllocator",
     "PinnedStorage",

@@ -4,6 +4,7 @@ What this is
     For tests and arithmetic on sizes that no machine has: it takes no memory.
 
 Interface, as rules of use
+    * The documents call them `NullDeviceStorage` and `NullDeviceAllocator`; both names work.
     * Its address is 0, array() and device() refuse, memset() checks the range and does nothing.
     * `validate_storage` refuses it: its address is not one.
 
@@ -58,3 +59,8 @@ class NullAllocator:
     def allocate(self, size: int) -> NullStorage:
         """Give a storage of `size` bytes without memory. O(1)."""
         return NullStorage(size)
+
+
+NullDeviceStorage = NullStorage
+NullDeviceAllocator = NullAllocator
+"""The documented names of both."""
