@@ -5,14 +5,11 @@ READY := .venv/ready
 
 .PHONY: run test check format bench clean
 
-# Blocks of the three tiers of `make run`.
-DEVICE ?= 600
-HOST ?= 1800
-DISK ?= 6000
+# The invented workload also goes through three tiers with real bytes; give TIERS for a TRACE too.
+TIERS ?= $(if $(TRACE),,--device 600 --host 1800 --disk 6000 --verify)
 
-run: $(READY)  ## replay a trace (TRACE=path) or the generated workload, ends with tables and a page
-	$(BIN)/kvbm replay $(TRACE) --device $(DEVICE) --host $(HOST) --disk $(DISK) --verify \
-		--html replay.html
+run: $(READY)  ## replay a trace (TRACE=path) or an invented workload: tables, and a page with charts
+	$(BIN)/kvbm replay $(TRACE) $(TIERS) --html replay.html
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
@@ -27,8 +24,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)  ## speed of the core, beside its peers where they are installed
-	$(BIN)/kvbm bench pool
-	$(BIN)/kvbm bench hash
+	$(BIN)/kvbm bench
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
