@@ -30,6 +30,12 @@ THE_BOOK: Final = {
     "docs/lifecycle.md",
     "docs/eviction.md",
     "docs/events.md",
+    "docs/replay.md",
+    "docs/block_manager.md",
+    "docs/configuration.md",
+    "docs/block_pool.md",
+    "docs/storage.md",
+    "docs/python.md",
     "docs/vocabulary.md",
     "docs/clauses.md",
 }
@@ -155,6 +161,11 @@ def test_the_generated_parts_of_a_page_are_fresh(name: str) -> None:
 def test_a_page_names_only_members_that_exist(name: str) -> None:
     sources = [file.read_text("utf-8") for file in ROOT.glob("kvbm/**/*.py")]
     assert not lost_names(PAGES[name].read_text("utf-8"), sources)
+
+
+def test_the_first_page_leads_to_all_others() -> None:
+    links = set(_LINK.findall(PAGES["docs/README.md"].read_text("utf-8")))
+    assert not {name.removeprefix("docs/") for name in THE_BOOK} - links - {"README.md"}
 
 
 def test_every_generated_part_is_shown_somewhere() -> None:
