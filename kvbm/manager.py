@@ -36,17 +36,20 @@ from kvbm.config import CancellationToken, KvBlockManagerConfig, KvManagerLayout
 from kvbm.errors import InvalidConfig, NoSuchTier, TransfersAbandoned
 from kvbm.events import EventLog, Subscription
 from kvbm.layout import BoundLayout
-from kvbm.pool import BlockPool, PoolStatistics
+from kvbm.pool import BlockPool, ChangeSink, PoolStatistics
 from kvbm.storage import Storage
 from kvbm.tiering import (
     EngineMover,
     FrequencyFilter,
+    IndexStatistics,
     Limits,
+    Mover,
     Offload,
     OffloadFilter,
     Onboarder,
     Onboarding,
     Outcome,
+    PersistentDisk,
     Route,
     Tier,
     TwoSinks,
@@ -67,6 +70,7 @@ class ManagerStatistics:
     pools: Mapping[str, PoolStatistics]  # by tier
     offloaded: Mapping[str, Mapping[Outcome, int]]  # blocks, by "source to target"
     transfers: TransferStatistics
+    index: IndexStatistics | None  # of a persistent disk
 
 
 @final
@@ -107,13 +111,16 @@ class KvBlockManager:
         self._config = config
         self.events = EventLog(source=f"worker-{config.runtime.worker_id}")
         self._owned: list[Storage] = []
+        self._persistent: PersistentDisk | None = None
         try:
             self._tiers = {name: self._tier(name, one) for name, one in config.tiers().items()}
         except BaseException:
             self._free()
             raise
         self._engine = TransferEngine(checksums="memory" if config.offload.checksums else "disk")
-        mover = EngineMover(self._engine)
+        mover: Mover = EngineMover(self._engine)
+        if self._persistent is not None:
+            mover = self._persistent.restore(self._tiers["disk"], mover)
         self._routes: list[Route] = []
         self._write_backs: list[WriteBack] = []
         self._subscription: Subscription | None = None
@@ -175,7 +182,8 @@ class KvBlockManager:
         pools = {name: tier.pool.statistics() for name, tier in self._tiers.items()}
         ways: list[Route | WriteBack] = [*self._routes, *self._write_backs]
         offloaded = {f"{w.source.name} to {w.target.name}": dict(w.ended) for w in ways}
-        return ManagerStatistics(pools, offloaded, self._engine.statistics())
+        index = None if self._persistent is None else self._persistent.statistics()
+        return ManagerStatistics(pools, offloaded, self._engine.statistics(), index)
 
     # ── what moves ────────────────────────────────────────────────────────────────────
 
@@ -320,6 +328,11 @@ class KvBlockManager:
             for size in layout.required_sizes():
                 self._owned.append(config.allocator.allocate(size))
             memories = self._owned[-layout.num_storages :]
+        log: ChangeSink = self.events
+        if config.persistence is not None:
+            kept = PersistentDisk(config.persistence, layout, self._config.scheme)
+            self._persistent, memories, log = kept, kept.storages, TwoSinks(log, kept)
+            self._owned.extend(memories)
         pool = BlockPool(
             config.num_blocks,
             page_size=self._config.model.page_size,
@@ -328,13 +341,13 @@ class KvBlockManager:
             scheme=self._config.scheme,
             verify_tokens=self._config.verify_tokens,
             tier=name,
-            events=TwoSinks(self.events, self._config.event_manager),
+            events=TwoSinks(log, self._config.event_manager),
         )
         bound = layout.bind(memories)
         pool.memory = bound
         return Tier(name, pool, bound)
 
-    def _join(self, mover: EngineMover) -> None:
+    def _join(self, mover: Mover) -> None:
         """Make the ways from each tier to the next slower one."""
         offload = self._config.offload
         limits = Limits(
@@ -363,7 +376,9 @@ class KvBlockManager:
         return filters
 
     def _free(self) -> None:
-        """Close the memory that was allocated here, the last first."""
+        """Close the index, and the memory that was allocated here, the last first."""
+        if self._persistent is not None:
+            self._persistent.close()
         while self._owned:
             self._owned.pop().close()
 

@@ -19,6 +19,7 @@ from kvbm.config.load import create_config_from_env, from_toml, load_config
 from kvbm.config.manager import KvBlockManagerConfig
 from kvbm.config.model import KvManagerModelConfig
 from kvbm.config.offload import OFFLOAD_MODES, OffloadConfig
+from kvbm.config.persistence import DiskPersistence
 from kvbm.config.runtime import (
     KvManagerRuntimeConfig,
     NamedAgent,
@@ -38,6 +39,7 @@ __all__ = [
     "Buildable",
     "Builder",
     "CancellationToken",
+    "DiskPersistence",
     "Environment",
     "KvBlockManagerConfig",
     "KvManagerLayoutConfig",

@@ -79,6 +79,9 @@ class KvBlockManagerConfig(Buildable):
         check_choice(self, "scheme", SCHEMES)
         check_type(self, "verify_tokens", bool)
         for name, tier in self.tiers().items():
+            if tier.persistence is not None and name != "disk":
+                rule = "only a disk outlives its process"
+                raise InvalidConfig(f"{name}_layout.persistence", tier.persistence, rule)
             with within(f"{name}_layout"):
                 layout = tier.layout(self.model)
                 if tier.storage is not None:
@@ -87,6 +90,9 @@ class KvBlockManagerConfig(Buildable):
             given = self.disk_layout.offload_filter
             rule = "Disk offload filter is not supported."  # the disk is the last tier
             raise InvalidConfig("disk_layout.offload_filter", given, rule)
+        if self.verify_tokens and self.disk_layout is not None and self.disk_layout.persistence:
+            rule = "a persistent disk keeps no tokens to compare"
+            raise InvalidConfig("verify_tokens", self.verify_tokens, rule)
         self._check_nothing_is_shared()
 
     def tiers(self) -> dict[str, KvManagerLayoutConfig]:

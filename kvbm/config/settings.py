@@ -15,7 +15,8 @@ What this is
                   memory_gib (2³⁰ bytes, of which 80 % are used)
         device    allocator = "cuda", "emulated" or "null"; device_id
         host      allocator = "pinned", "system" or "null"
-        disk      allocator = "disk" or "null"; path, persistent, file_name, direct
+        disk      allocator = "disk" or "null"; path, direct
+                  persistent = true: file_name, model_revision, sync, of `DiskPersistence`
 
 Interface, as rules of use
     * Objects pass as they are: `allocator` may be a name or an allocator.
@@ -36,6 +37,7 @@ from kvbm.config.checks import within
 from kvbm.config.manager import KvBlockManagerConfig
 from kvbm.config.model import KvManagerModelConfig
 from kvbm.config.offload import OffloadConfig
+from kvbm.config.persistence import DiskPersistence
 from kvbm.config.runtime import KvManagerRuntimeConfig, NixlAgent, NixlOptions
 from kvbm.config.sizing import block_stride, blocks_from_gb, blocks_from_gib
 from kvbm.config.tier import KvManagerLayoutConfig
@@ -56,7 +58,7 @@ SECTIONS: Final = ("runtime", "model", *TIERS, "offload")
 TOP: Final = (*SECTIONS, "scheme", "verify_tokens", "event_manager")
 
 SIZES: Final = ("num_blocks", "cache_size_gb", "memory_gib")
-SOURCES: Final = ("allocator", "storage", "logical")
+SOURCES: Final = ("allocator", "storage", "logical", "persistence")
 
 ALLOCATORS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
     "device": {"cuda": DeviceAllocator, "emulated": DeviceAllocator.emulated},
@@ -70,9 +72,12 @@ OPTIONS: Final[Mapping[str, tuple[type | UnionType, str]]] = {
     "path": (str | os.PathLike, "must be a text"),
     "persistent": (bool, "must be true or false"),
     "file_name": (str, "must be a text"),
+    "model_revision": (str, "must be a text"),
+    "sync": (bool, "must be true or false"),
     "direct": (bool, "must be true or false"),
 }
-"""Settings of a tier that go to its allocator: their types, and the rule in words."""
+"""Settings of a tier that go to its allocator, or to `DiskPersistence`: their types, and
+the rule in words."""
 
 _OF_A_TIER: Final = (*SIZES[1:], "layout_options", *OPTIONS)
 
@@ -210,7 +215,12 @@ def _set_source(tier: str, values: dict[str, Any]) -> None:
             kind, rule = OPTIONS[name]
             if not isinstance(value, kind):
                 raise InvalidConfig(name, value, rule)
-        values["allocator"] = call_with(f"[{tier}]", make, options)
+        if make is DiskAllocator and options.pop("persistent", False):
+            # The allocator alone would keep the bytes, and forget what they are.
+            values.pop("allocator", None)
+            values["persistence"] = call_with(f"[{tier}]", DiskPersistence, options)
+        else:
+            values["allocator"] = call_with(f"[{tier}]", make, options)
     elif options:
         name = next(iter(options))
         rule = "is for an allocator that is given by its name"

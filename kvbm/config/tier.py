@@ -1,7 +1,7 @@
 """Configuration of one tier: how many blocks, where their memory comes from, and who goes first.
 
 Interface, as rules of use
-    * Exactly one of `storage`, `allocator` and `logical`.
+    * Exactly one of `storage`, `allocator`, `logical` and `persistence`.
     * The shape of a block comes from the model: `layout(model)` puts both together.
 """
 
@@ -16,6 +16,7 @@ from kvbm.blocks import SequenceHash
 from kvbm.config.builder import Buildable
 from kvbm.config.checks import check_choice, check_integer, check_methods, check_type
 from kvbm.config.model import KvManagerModelConfig
+from kvbm.config.persistence import DiskPersistence
 from kvbm.errors import InvalidConfig
 from kvbm.layout import ChosenLayout, Layout, LayoutType, make_layout
 from kvbm.pool import POLICIES, EvictionPolicy
@@ -59,6 +60,8 @@ class KvManagerLayoutConfig(Buildable):
     logical
         No memory here: the blocks lie with the workers of a leader. A manager of one
         process refuses it.
+    persistence
+        For the disk: files that outlive the process, and where they are.
     alignment : bytes
         A power of two. Every block starts at a multiple of it; 1 is none.
     policy
@@ -86,6 +89,7 @@ class KvManagerLayoutConfig(Buildable):
     storage: Sequence[Storage] | None = None
     allocator: StorageAllocator | None = None
     logical: BlockParallelismStrategy | None = None
+    persistence: DiskPersistence | None = None
     alignment: int = 1
     policy: str | EvictionPolicy = "priority"
     duplicates: str = "reject"
@@ -113,7 +117,8 @@ class KvManagerLayoutConfig(Buildable):
         return make_layout(self.layout_type, model.layout_config(self.num_blocks, self.alignment))
 
     def _check_source(self) -> None:
-        sources = {name: getattr(self, name) for name in ("storage", "allocator", "logical")}
+        names = ("storage", "allocator", "logical", "persistence")
+        sources = {name: getattr(self, name) for name in names}
         given = {name: source for name, source in sources.items() if source is not None}
         if not given:
             rule = "Must provide either `storage` or `allocator` or `logical`."
@@ -123,6 +128,7 @@ class KvManagerLayoutConfig(Buildable):
             raise InvalidConfig(", ".join(given), tuple(given.values()), rule)
         check_methods(self, "allocator", "allocate")
         check_type(self, "logical", BlockParallelismStrategy, optional=True)
+        check_type(self, "persistence", DiskPersistence, optional=True)
         if self.storage is not None:
             object.__setattr__(self, "storage", _storages(self.storage))
 

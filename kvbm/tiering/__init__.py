@@ -1,9 +1,11 @@
 """Tiering: what moves between fast and slow memory, when, and what becomes of it."""
 
 from kvbm.tiering.filters import FrequencyFilter, OffloadFilter, PriorityFilter, TinyLfuFilter
+from kvbm.tiering.index import IndexStatistics
 from kvbm.tiering.mover import EngineMover
 from kvbm.tiering.onboard import Onboarder, Onboarding
 from kvbm.tiering.outcome import Ended, Offload, Outcome
+from kvbm.tiering.persistent import PersistentDisk
 from kvbm.tiering.route import Limits, Route
 from kvbm.tiering.tier import Copy, Mover, Tier
 from kvbm.tiering.write_back import WriteBack
@@ -14,6 +16,7 @@ __all__ = [
     "Ended",
     "EngineMover",
     "FrequencyFilter",
+    "IndexStatistics",
     "Limits",
     "Mover",
     "Offload",
@@ -21,6 +24,7 @@ __all__ = [
     "Onboarder",
     "Onboarding",
     "Outcome",
+    "PersistentDisk",
     "PriorityFilter",
     "Route",
     "Tier",
