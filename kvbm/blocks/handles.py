@@ -69,6 +69,16 @@ class Block:
         return self._pool.page_size
 
     @property
+    def num_layers(self) -> int:
+        """Layers of the block. Raises ViewsNotAvailable, as `layer_view`."""
+        return int(self._memory().config.num_layers)
+
+    @property
+    def inner_dim(self) -> int:
+        """Elements of one token in one layer and outer. Raises ViewsNotAvailable."""
+        return int(self._memory().config.inner_dim)
+
+    @property
     def is_complete(self) -> bool:
         """Whether the content is fixed, so that the block has a hash."""
         return self.state >= State.COMPLETE

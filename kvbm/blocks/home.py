@@ -29,6 +29,8 @@ class Holder(Protocol):
 class BlockMemory(Protocol):
     """Where the bytes of a pool's blocks are: `kvbm.layout.BoundLayout` is one."""
 
+    config: Any  # the numbers of a block, such as `kvbm.layout.LayoutConfig`
+
     def layer_view(
         self, block: int, layer: int, outer: int, *, readonly: bool, alive: Callable[[], bool]
     ) -> Any:

@@ -188,9 +188,20 @@ def test_a_view_dies_with_its_handle(tmp_path):
             view.numpy()
 
 
+def test_a_handle_knows_the_shape_of_its_block(tmp_path):
+    with KvBlockManager(config(tmp_path)) as manager:
+        [block] = manager.device().allocate_blocks(1)
+        assert (block.num_layers, block.page_size, block.inner_dim) == (3, 4, 64)
+        block.release()
+        with pytest.raises(StaleHandleError):
+            block.num_layers  # noqa: B018
+
+
 def test_a_logical_pool_has_no_views():
-    with pytest.raises(ViewsNotAvailable), BlockPool(1).allocate_blocks(1) as blocks:
-        blocks[0].layer_view(0, 0)
+    [block] = BlockPool(1).allocate_blocks(1)
+    for use in (lambda: block.layer_view(0, 0), lambda: block.num_layers, lambda: block.inner_dim):
+        with pytest.raises(ViewsNotAvailable):
+            use()
 
 
 @pytest.mark.clause("KV-SHD-01", "KV-SHD-03")
