@@ -92,6 +92,9 @@ class CustomLayout(Layout):
 
     def __init__(self, config: LayoutConfig, strategy: LayoutStrategy) -> None:
         _refuse_known_order(config)
+        for needed in ("name", "storage_bytes", "offset"):
+            if not hasattr(strategy, needed):
+                raise InvalidConfig("strategy", strategy, f"has no {needed}; see LayoutStrategy")
         data = [_bytes_of_storage(size) for size in strategy.storage_bytes(config)]
         self._places = _try_out(config, strategy, data)
         digest = hashlib.sha256(self._places.astype("<i8").tobytes()).hexdigest()

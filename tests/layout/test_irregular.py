@@ -127,3 +127,11 @@ def test_a_custom_layout_has_no_known_order() -> None:
     config = LayoutConfig(1, 1, 1, 4, 8, DType.FP32, num_heads=2, order=BlockOrder.NHD)
     with pytest.raises(InvalidConfig, match="order = BlockOrder"):
         CustomLayout(config, Placed(lambda *_: (0, 0), 128))
+
+
+@pytest.mark.parametrize("missing", ["name", "storage_bytes", "offset"])
+def test_an_object_that_is_no_strategy_is_refused(missing: str) -> None:
+    members = {"name": "x", "storage_bytes": lambda _: [64], "offset": lambda *_: (0, 0)}
+    given = type("Given", (), {name: value for name, value in members.items() if name != missing})
+    with pytest.raises(InvalidConfig, match=f"strategy = .*: has no {missing}"):
+        CustomLayout(LayoutConfig(1, 1, 1, 4, 8), given())
