@@ -14,7 +14,8 @@ Interface, as rules of use
     * `device()`, `host()` and `disk()` give the pools of the tiers that are configured.
     * A block's bytes are seen through its handle: `block.layer_view(layer, outer)`.
     * close() ends everything in bounded time: what waits is cancelled and told so, what
-      runs is waited for, then memory, files and threads go. Dropping the manager closes it.
+      runs is waited for, then memory, files and threads go. So does dropping the manager, and
+      the end of the program.
 
 Clauses: KV-SHD-01, KV-SHD-02, KV-SHD-03, KV-SHD-04, KV-SHD-05, KV-TIR-10
 """
@@ -29,7 +30,7 @@ from functools import partial
 from itertools import pairwise
 from types import TracebackType
 from typing import Self, final
-from weakref import WeakMethod
+from weakref import WeakMethod, finalize
 
 from kvbm.blocks import SequenceHash
 from kvbm.config import CancellationToken, KvBlockManagerConfig, KvManagerLayoutConfig
@@ -130,8 +131,10 @@ class KvBlockManager:
         self._onboarder = Onboarder(tiers, mover, layers=layers) if tiers else None
         self._prefetcher = Onboarder(tiers[1:], mover, layers=layers) if tiers[1:] else None
         # Weakly: a token that lives on must not keep a dropped manager.
-        close = WeakMethod(self.close)
-        self._forget_token = config.runtime.cancellation_token.on_cancel(partial(_call, close))
+        close = partial(_call, WeakMethod(self.close))
+        self._forget_token = config.runtime.cancellation_token.on_cancel(close)
+        # A program that just ends: close while modules are whole, not in a finaliser after that.
+        self._at_exit = finalize(self, close)
 
     @classmethod
     async def new(cls, config: KvBlockManagerConfig) -> Self:
@@ -266,6 +269,7 @@ class KvBlockManager:
             return
         self._closed = True
         self._forget_token()
+        self._at_exit.detach()
         if self._subscription is not None:
             self._subscription.close()
         until = None if timeout is None else time.monotonic() + timeout
@@ -296,7 +300,7 @@ class KvBlockManager:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True) and hasattr(self, "_forget_token"):
+        if not getattr(self, "_closed", True) and hasattr(self, "_at_exit"):
             with contextlib.suppress(TransfersAbandoned):
                 self.close()
 

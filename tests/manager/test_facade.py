@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -145,6 +147,41 @@ def test_closing_ends_everything_and_a_pool_keeps_its_manager():
     manager.close()
     with pytest.raises(ProgressEngineShutdown):
         manager.allocate_blocks(1)
+
+
+PROGRAM = """
+from kvbm import BlockManager
+manager = BlockManager(3, 4, 8)
+pool = manager.get_device_pool()
+blocks = pool.allocate_blocks(2)
+blocks.stage([1, 2])
+cached = pool.register_blocks(blocks)
+array = cached[0][0].numpy()
+other = BlockManager(3, 4, 8)
+other.close()
+print("done")
+"""
+
+
+@pytest.mark.clause("KV-SHD-01")
+def test_a_program_that_closes_nothing_ends_without_a_word():
+    done = subprocess.run(  # noqa: S603  # our own program and interpreter
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def test_a_manager_that_is_gone_is_not_kept_for_the_end_of_the_program():
+    manager = BlockManager(1, 4, 8)
+    at_exit = manager.manager._at_exit
+    assert at_exit.alive
+    manager.close()
+    assert not at_exit.alive
+    manager = BlockManager(1, 4, 8)
+    at_exit = manager.manager._at_exit
+    del manager
+    gc.collect()
+    assert not at_exit.alive
 
 
 # ── pools and lists ───────────────────────────────────────────────────────────────────────
