@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 def compiled(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile `function` with Numba on its first call; keep its Python type."""
-    if numba.config.DISABLE_JIT:
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # Numba sets it from the environment
         return cast("Callable[Parameters, Result]", _interpreted(function))
     return cast("Callable[Parameters, Result]", numba.njit(cache=True)(function))
 

@@ -46,6 +46,7 @@ from kvbm.errors import (
 )
 from kvbm.identity import PartialTokenBlock, TokenBlock
 from kvbm.identity import scheme as scheme_named
+from kvbm.identity.tokens import exact_integer
 from kvbm.pool.changes import ChangeSink
 from kvbm.pool.core import PoolCore
 from kvbm.pool.home import PoolHome
@@ -233,8 +234,7 @@ class BlockPool(PoolHome):
 
         Clauses: KV-CAP-06, KV-CAP-08, KV-EVC-03, KV-EVC-05, KV-OWN-01
         """
-        if not isinstance(count, int) or count < 0:
-            raise InvalidConfig("count", count, "must be a number of blocks, 0 or more")
+        count = _checked_count(count)
         with self._turn as core:
             taken = core.allocate(count)
             if taken is None:
@@ -562,8 +562,7 @@ class BlockPool(PoolHome):
 
     def add_blocks(self, count: int) -> None:
         """Grow the pool by `count` empty slots, which are used after those that are there."""
-        if not isinstance(count, int) or count < 0:
-            raise InvalidConfig("count", count, "must be a number of blocks, 0 or more")
+        count = _checked_count(count)
         with self._turn as core:
             core.grow(count)
         self._waiting.wake()
@@ -704,3 +703,10 @@ class BlockPool(PoolHome):
     def __str__(self) -> str:
         with self._turn as core:
             return f"{self!r}\n{core.slots}"
+
+
+def _checked_count(count: int) -> int:
+    number = exact_integer(count)
+    if number is None or number < 0:
+        raise InvalidConfig("count", count, "must be a number of blocks, 0 or more")
+    return number
