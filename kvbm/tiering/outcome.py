@@ -5,6 +5,7 @@ Interface, as rules of use
       is pending until it has ended, and it ends once.
     * Wait for it (`wait`, `await`), look at it (`ended`, `pending`), or cancel it. Cancelling
       ends the blocks whose copy has not begun; a copy that has begun runs to its end.
+    * A callback that raises is logged, and harms nobody else.
 
 Clauses: KV-LIV-01, KV-SHD-04
 """
@@ -12,14 +13,18 @@ Clauses: KV-LIV-01, KV-SHD-04
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, final
 
 from kvbm.blocks import SequenceHash
+
+logger = logging.getLogger(__name__)
 
 
 class Outcome(Enum):
@@ -83,7 +88,7 @@ class Offload:
             if not self._done.is_set():
                 self._callbacks.append(callback)
                 return
-        callback()
+        _call(callback)
 
     def __await__(self) -> Generator[Any, None, Offload]:
         loop = asyncio.get_running_loop()
@@ -94,7 +99,8 @@ class Offload:
                 done.set_result(self)
 
         def wake() -> None:
-            loop.call_soon_threadsafe(finish)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(finish)
 
         self.add_done_callback(wake)
         yield from done
@@ -110,4 +116,12 @@ class Offload:
             self._done.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback()
+            _call(callback)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    """Call, whatever it raises: other blocks' ends come after this one."""
+    try:
+        callback()
+    except Exception:
+        logger.exception("a callback of an offload failed; the offload has ended all the same")

@@ -30,7 +30,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, final
@@ -38,10 +38,12 @@ from typing import Any, TypeAlias, final
 import numpy as np
 
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
+from kvbm.blocks.keys import to_keys
 from kvbm.errors import InvalidConfig, NotEnoughBlocksAvailable
+from kvbm.identity import scheme as scheme_named
 from kvbm.tiering.filters import OffloadFilter
 from kvbm.tiering.outcome import Ended, Offload, Outcome
-from kvbm.tiering.tier import Mover, Tier
+from kvbm.tiering.tier import Mover, Tier, error_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Route:
         self._mover = mover
         self._limits = limits or Limits()
         self._filters = tuple(filters)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may close the route in the middle of a call
         self._idle = threading.Condition(self._lock)
         self._queue: list[tuple[int, int, _Entry]] = []  # heap: -priority, arrival
         self._pending: dict[SequenceHash, _Entry] = {}  # until the outcome
@@ -114,8 +116,15 @@ class Route:
             Blocks of the source tier.
         priorities
             One a hash, 0 for all without it.
+
+        Raises
+        ------
+        InvalidHash
+            One of them is no hash. Nothing was enqueued.
         """
         names = dict(zip(hashes, priorities or [0] * len(hashes), strict=True))
+        # Now: in a batch it would be the failure of the others in it.
+        to_keys(list(names), scheme_named(self.source.pool.scheme).bits)
         offload = Offload(list(names))
         refused: list[tuple[_Entry, Outcome, str]] = []
         with self._lock:
@@ -146,16 +155,29 @@ class Route:
             if self._pumping:
                 return
             self._pumping = True
-        while True:
-            with self._lock:
-                if self.paused or not self._queue or self._in_flight >= self._limits.transfers:
-                    self._pumping = False
-                    return
-                count = min(self._limits.batch, len(self._queue))
-                batch = [heapq.heappop(self._queue)[2] for _ in range(count)]
-                self._in_flight += 1
-            if not self._start(batch):
+        try:
+            while self._next_batch():
+                pass
+        except BaseException:  # such as KeyboardInterrupt: the next call goes on
+            self._pumping = False
+            raise
+
+    def _next_batch(self) -> bool:
+        """Start one copy; False, and the end of pumping, if there is none to start."""
+        with self._lock:
+            if self.paused or not self._queue or self._in_flight >= self._limits.transfers:
+                self._pumping = False
+                return False
+            count = min(self._limits.batch, len(self._queue))
+            batch = [heapq.heappop(self._queue)[2] for _ in range(count)]
+            self._in_flight += 1
+        begun = False
+        try:
+            begun = self._start(batch)
+        finally:
+            if not begun:
                 self._copy_ended()
+        return True
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is on its way; False if `timeout` seconds were not enough."""
@@ -188,10 +210,11 @@ class Route:
                 self.target,
                 copies.block_ids,
             )
-        except Exception as error:  # noqa: BLE001  whatever it is, it is these blocks' outcome
+        except BaseException as error:
             for entry in batch:
-                if entry.name in self._pending:
-                    self._end(entry, Outcome.FAILED, f"{type(error).__name__}: {error}")
+                self._end(entry, Outcome.FAILED, f"{type(error).__name__}: {error}")
+            if not isinstance(error, Exception):
+                raise  # it is the outcome of these blocks, and more
             return False
         copy.future.add_done_callback(partial(self._landed, chosen, copies))
         copy.finished.add_done_callback(partial(self._let_go, chosen, copies))
@@ -201,8 +224,11 @@ class Route:
         """Sweep out entries that nobody wants any more."""
         wanted = []
         for entry in batch:
-            if all(offload.cancelled for offload in entry.offloads):
-                self._end(entry, Outcome.CANCELLED, "cancelled before the copy began")
+            with self._lock:  # nobody may join an entry between the question and its end
+                cancelled = all(offload.cancelled for offload in entry.offloads)
+                offloads = self._take_out(entry, Outcome.CANCELLED) if cancelled else []
+            if cancelled:
+                _tell(entry, offloads, Ended(Outcome.CANCELLED, "cancelled before the copy began"))
             else:
                 wanted.append(entry)
         return wanted
@@ -249,7 +275,7 @@ class Route:
 
     def _landed(self, chosen: Chosen, copies: BlockList[MutableBlock], done: Future[Any]) -> None:
         """Publish what has arrived, and tell who waits. Runs where the copy ended."""
-        error = done.exception()
+        error = error_of(done)
         try:
             if error is None:
                 ids = np.array([original.block_id for original in chosen.values()])
@@ -260,6 +286,8 @@ class Route:
         for entry in chosen:
             if error is None:
                 self._end(entry, Outcome.COMPLETED, f"copied to {self.target.name}")
+            elif isinstance(error, CancelledError):
+                self._end(entry, Outcome.CANCELLED, "the copy was cancelled before it began")
             else:
                 self._end(entry, Outcome.FAILED, f"{type(error).__name__}: {error}")
 
@@ -277,10 +305,21 @@ class Route:
             self._idle.notify_all()
 
     def _end(self, entry: _Entry, outcome: Outcome, reason: str) -> None:
+        """End an entry for all who asked for it; nothing if it has ended."""
         with self._lock:
-            self._pending.pop(entry.name, None)
-            self.ended[outcome] += len(entry.offloads)
-            offloads, entry.offloads = entry.offloads, []
-            self._idle.notify_all()
-        for offload in offloads:
-            offload.end(entry.name, Ended(outcome, reason))
+            offloads = self._take_out(entry, outcome)
+        _tell(entry, offloads, Ended(outcome, reason))
+
+    def _take_out(self, entry: _Entry, outcome: Outcome) -> list[Offload]:
+        """Note the outcome, once; give those who are to be told. With the lock held."""
+        if self._pending.get(entry.name) is entry:  # not another, that came after it
+            del self._pending[entry.name]
+        offloads, entry.offloads = entry.offloads, []
+        self.ended[outcome] += len(offloads)
+        self._idle.notify_all()
+        return offloads
+
+
+def _tell(entry: _Entry, offloads: Sequence[Offload], ended: Ended) -> None:
+    for offload in offloads:
+        offload.end(entry.name, ended)

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kvbm.errors import TransferCancelled
 from kvbm.pool import BlockPool
 
 
@@ -63,3 +64,8 @@ class Mover(Protocol):
         Raises nothing for what goes wrong while copying: that is the outcome. Raises at
         once for what cannot be begun, and then nothing was copied.
         """
+
+
+def error_of(outcome: Future[Any]) -> BaseException | None:
+    """Give what a copy ended with, or None; that it was cancelled is an error, too."""
+    return TransferCancelled("a copy") if outcome.cancelled() else outcome.exception()

@@ -6,7 +6,7 @@ import threading
 import pytest
 from hand_mover import HandMover, readable, store, tier
 
-from kvbm.errors import InvalidConfig
+from kvbm.errors import InvalidConfig, InvalidHash
 from kvbm.tiering import Limits, Outcome, PriorityFilter, Route
 
 
@@ -274,3 +274,141 @@ def test_a_copy_that_does_not_answer_is_a_failure_and_its_slots_wait_for_its_end
     mover.finish()
     assert device.pool.available_blocks() == host.pool.available_blocks() == 1
     assert host.pool.contains([1]) == [False]
+
+
+@pytest.mark.clause("KV-LIV-01", "KV-SHD-04")
+def test_a_copy_that_is_cancelled_is_an_outcome():
+    device, host, mover = tier("device", 4), tier("host", 4), HandMover()
+    route = Route(device, host, mover)
+    store(device, [1]).release()
+    offload = route.enqueue([1])
+    mover.moves[0].future.cancel()
+    mover.moves[0].finished.set_result(None)
+    assert offload.wait(0)
+    assert outcomes(offload) == {1: Outcome.CANCELLED}
+    assert route.wait(0)
+    assert host.pool.statistics().empty == 4
+
+
+def test_who_stops_awaiting_and_closes_its_loop_harms_nobody():
+    device, host, mover = tier("device", 4), tier("host", 4), HandMover()
+    route = Route(device, host, mover)
+    route.paused = True
+    store(device, [1, 2]).release()
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(route.enqueue([1]), 0.01)
+
+    asyncio.run(main())
+    second = route.enqueue([2])
+    route.paused = False
+    route.pump()
+    mover.finish()
+    assert outcomes(second) == {2: Outcome.COMPLETED}
+
+
+@pytest.mark.clause("KV-LIV-01", "KV-CON-03")
+def test_a_callback_that_raises_is_logged_and_the_other_blocks_end(caplog):
+    device, host, mover = tier("device", 4), tier("host", 4), HandMover()
+    route = Route(device, host, mover)
+    route.paused = True
+    store(device, [1, 2]).release()
+    first, second = route.enqueue([1]), route.enqueue([2])
+    first.add_done_callback(lambda: 1 / 0)
+    route.paused = False
+    route.pump()
+    mover.finish()
+    assert outcomes(first) == {1: Outcome.COMPLETED}
+    assert outcomes(second) == {2: Outcome.COMPLETED}
+    assert "a callback of an offload failed" in caplog.text
+    first.add_done_callback(lambda: 1 / 0)
+    assert caplog.text.count("a callback of an offload failed") == 2
+
+
+def test_what_finds_the_queue_full_does_not_end_another_that_came_after_it():
+    device, host, mover = tier("device", 4), tier("host", 4), HandMover()
+    route = Route(device, host, mover, limits=Limits(queued=1))
+    route.paused = True
+    store(device, [1, 2]).release()
+    route.enqueue([1])
+    end, others = route._end, []
+
+    def slowly(*arguments):
+        """Give way to somebody who makes room, and asks for the same block."""
+        route._end = end
+        route.paused = False
+        route.pump()
+        others.append(route.enqueue([2]))
+        end(*arguments)
+
+    route._end = slowly
+    refused = route.enqueue([2])
+    assert outcomes(refused) == {2: Outcome.NO_CAPACITY}
+    assert route.pending == 2
+    mover.finish()
+    mover.finish()
+    assert outcomes(others[0]) == {2: Outcome.COMPLETED}
+
+
+def test_what_is_no_hash_is_refused_at_once_and_fails_nobody_else():
+    device, host = tier("device", 4), tier("host", 4)
+    route = Route(device, host, HandMover(at_once=True))
+    route.paused = True
+    store(device, [1]).release()
+    good = route.enqueue([1])
+    with pytest.raises(InvalidHash):
+        route.enqueue([-5])
+    route.paused = False
+    route.pump()
+    assert outcomes(good) == {1: Outcome.COMPLETED}
+    assert route.enqueued == 1
+
+
+def test_an_interrupt_ends_its_batch_and_not_the_route():
+    device, host = tier("device", 4), tier("host", 4)
+
+    class Interrupted(HandMover):
+        def move(self, *_):
+            raise KeyboardInterrupt
+
+    route = Route(device, host, Interrupted())
+    store(device, [1, 2]).release()
+    with pytest.raises(KeyboardInterrupt):
+        route.enqueue([1])
+    assert route.wait(0)
+    assert route.ended[Outcome.FAILED] == 1
+    route._mover = HandMover(at_once=True)
+    assert outcomes(route.enqueue([2])) == {2: Outcome.COMPLETED}
+    assert host.pool.available_blocks() == 4
+
+
+def test_who_joins_a_cancelled_block_is_not_cancelled_with_it():
+    device, host, mover = tier("device", 4), tier("host", 4), HandMover()
+    route = Route(device, host, mover)
+    route.paused = True
+    store(device, [1]).release()
+    first = route.enqueue([1])
+    first.cancel()
+    second = route.enqueue([1])
+    route.paused = False
+    route.pump()
+    mover.finish()
+    assert outcomes(first) == outcomes(second) == {1: Outcome.COMPLETED}
+
+
+def test_a_filter_that_raises_fails_its_batch_and_the_books_balance():
+    device, host = tier("device", 4), tier("host", 4)
+
+    class Broken:
+        def refuses(self, sequence_hash, _):
+            raise RuntimeError(f"no idea about {sequence_hash}")
+
+    route = Route(device, host, HandMover(at_once=True), filters=[Broken()])
+    store(host, [1]).release()
+    store(device, [1, 2]).release()
+    offload = route.enqueue([1, 2])
+    assert outcomes(offload) == {1: Outcome.FILTERED, 2: Outcome.FAILED}
+    assert "no idea about 2" in offload.ended[2].reason
+    assert route.enqueued == sum(route.ended.values()) == 2
+    assert device.pool.available_blocks() == host.pool.available_blocks() == 4
