@@ -2,8 +2,9 @@
 
 from kvbm.pool.changes import Change, ChangedBlock, ChangeKind, ChangeSink
 from kvbm.pool.policies import POLICIES, EvictionPolicy, PredicatePolicy, make_policy
-from kvbm.pool.pool import BlockPool, EvictionMode
+from kvbm.pool.pool import BlockPool
 from kvbm.pool.snapshot import BlockPoolStatus, PoolStatistics, ResetBlocksResponse, Snapshot
+from kvbm.pool.upkeep import EvictionMode
 
 __all__ = [
     "POLICIES",

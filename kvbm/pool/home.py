@@ -41,6 +41,7 @@ from kvbm.errors import (
 from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
 from kvbm.pool.changes import Change, ChangeKind, ChangeSink
 from kvbm.pool.core import Names, PoolCore
+from kvbm.pool.snapshot import Counters
 
 _CHECK: Final = os.environ.get("KVBM_CHECK", "0") not in ("", "0")
 """Whether every turn ends with `_check()`."""
@@ -66,6 +67,7 @@ class PoolHome:
         self._tier = tier
         self._events = events
         self.memory: BlockMemory | None = None  # set by who has memory for the blocks
+        self._counted = Counters()
         self._closed = False
         self._returns: deque[Ids | list[int]] = deque()
         self._wakers: list[Callable[[], None]] = []  # who waits for returned blocks
@@ -84,6 +86,11 @@ class PoolHome:
             # release() walks its batch backwards, so the batches go in backwards too.
             ids = np.concatenate(batches[::-1])
         self._core.release(np.asarray(ids, np.int64))
+
+    def _wake(self) -> None:
+        """Let those who wait for blocks look again."""
+        for wake in tuple(self._wakers):
+            wake()
 
     # ── what handles ask ──────────────────────────────────────────────────────────────
 
@@ -107,8 +114,7 @@ class PoolHome:
         if self._closed or not len(ids):
             return
         self._returns.append(ids)
-        for wake in tuple(self._wakers):
-            wake()
+        self._wake()
 
     # In these a holder is asked for its slots inside the turn: whoever still holds them then
     # does so until the turn ends, whatever other threads do with the same handle.

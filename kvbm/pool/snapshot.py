@@ -26,6 +26,19 @@ class ResetBlocksResponse:
     not_reset_blocks: tuple[SequenceHash, ...]  # are held, stay
 
 
+@dataclass(slots=True)
+class Counters:
+    """What a pool counts as it goes; see PoolStatistics for each."""
+
+    allocated: int = 0
+    evicted: int = 0
+    registered: int = 0
+    deduplicated: int = 0
+    collisions: int = 0
+    requested: int = 0
+    matched: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
     """Slots by role now, and what happened since the pool was made.
