@@ -82,9 +82,13 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_importing_the_house_imports_no_room() -> None:
-    loaded = loaded_by("import kvbm; dir(kvbm)")
+    loaded = loaded_by("import kvbm; assert set(kvbm.__all__) <= set(dir(kvbm))")
     assert not {name for name in loaded if name.startswith("kvbm.")}
     assert not loaded & {"numpy", "numba", "ml_dtypes", "xxhash", "rich"}
+
+
+def test_a_name_is_looked_up_once() -> None:
+    assert kvbm.DType is vars(kvbm)["DType"]
 
 
 def test_an_error_can_be_had_without_a_heavy_import() -> None:

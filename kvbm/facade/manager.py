@@ -185,10 +185,10 @@ class Pool:
 
     def register_blocks(self, blocks: Blocks | Sequence[Block]) -> Blocks:
         """Publish blocks that have content. See `BlockPool.register_blocks`."""
-        given: Any = [block.handle for block in blocks]
         if isinstance(blocks, Blocks):
-            given = blocks.handles
-        return Blocks(self.pool.register_blocks(given))
+            return Blocks(self.pool.register_blocks(blocks.handles))
+        handles: list[Any] = [block.handle for block in blocks]
+        return Blocks(self.pool.register_blocks(handles))
 
     def match_sequence_hashes(self, sequence_hashes: Sequence[SequenceHash]) -> Blocks:
         """Hold the longest registered prefix. See `BlockPool.match_sequence_hashes`."""

@@ -196,6 +196,7 @@ def test_blocks_go_back_at_the_end_of_with(manager):
         assert [block.block_id for block in blocks] == blocks.block_ids
         assert [type(block) for block in blocks.to_list()] == [Block] * 3
         assert [block.block_id for block in blocks[1:]] == [1, 2]
+        assert [type(block) for block in blocks[1:]] == [Block] * 2
         assert blocks[-1].block_id == 2
     assert pool.usage() == 0.0
     with pytest.raises(StaleHandleError):
@@ -247,6 +248,7 @@ def test_register_and_match(manager):
     before = blocks[1]
     before[2].numpy()[:] = 7
     cached = pool.register_blocks(blocks)
+    assert repr(blocks) == "Blocks(BlockList[MutableBlock](used up))"
     assert cached.sequence_hashes() == prompt(2).sequence_hashes
     assert [block.sequence_hash() for block in cached] == cached.sequence_hashes()
     with pytest.raises(StaleHandleError):

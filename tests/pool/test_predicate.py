@@ -128,6 +128,35 @@ def test_a_pool_may_grow() -> None:
     assert pool.eviction_order() == [1, 2, 4]
 
 
+def test_times_are_kept_when_a_pool_grows() -> None:
+    now = [5.0]
+    times = {}
+    policy = PredicatePolicy(
+        lambda block: bool(times.update({block.key: block.rested})), clock=lambda: now[0]
+    )
+    pool = BlockPool(1, policy=policy)
+    fill(pool, 7)
+    pool.add_blocks(2)
+    now[0] = 6.0
+    fill(pool, 8)
+    pool.eviction_order()
+    assert times == {7: 5.0, 8: 6.0}
+
+
+def test_the_policy_beneath_hears_of_uses() -> None:
+    pool = BlockPool(2, policy=PredicatePolicy(lambda _: False, order="multi-lru"))
+    fill(pool, 1)
+    fill(pool, 2)
+    for _ in range(3):
+        pool.match_sequence_hashes([1]).release()
+    pool.match_sequence_hashes([2]).release()
+    assert pool.eviction_order() == [2, 1]
+    for _ in range(3):
+        pool.match_sequence_hashes([2]).release()
+    pool.match_sequence_hashes([1]).release()
+    assert pool.eviction_order() == [2, 1], "both are used often; 2 came to rest first"
+
+
 def test_the_predicate_is_asked_no_more_than_it_takes() -> None:
     asked: list[int] = []
     policy = PredicatePolicy(lambda block: not asked.append(block.block_id))
