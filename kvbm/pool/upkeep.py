@@ -40,6 +40,10 @@ class EvictionMode(Enum):
     NORMAL = "normal"
     AGGRESSIVE = "aggressive"
 
+    # As the documents spell them.
+    Normal = NORMAL
+    Aggressive = AGGRESSIVE
+
 
 class PoolUpkeep(PoolHome):
     """What `BlockPool` offers besides allocating, registering and matching blocks."""

@@ -545,3 +545,9 @@ def test_a_pool_draws_itself() -> None:
         "1:active refs 1 key 1 holds 0",
     ]
     del blocks, child
+
+
+def test_the_documents_spell_the_modes_of_eviction_otherwise() -> None:
+    assert EvictionMode.Normal is EvictionMode.NORMAL
+    assert EvictionMode.Aggressive is EvictionMode.AGGRESSIVE
+    assert list(EvictionMode) == [EvictionMode.NORMAL, EvictionMode.AGGRESSIVE]
