@@ -53,7 +53,7 @@ SLACK: Final = 1024
 DEAD_PER_LIVE: Final = 3
 """The journal is rewritten after `SLACK` changes, and this many for each block in it."""
 
-_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,12 +86,9 @@ class PersistentDisk(ChangeSink):
         """
         blocks = self._index.blocks()
         columns = zip(*(block[:-1] for block in blocks), strict=True) if blocks else [()] * 5
-        filled = set(tier.pool.restore(*columns))
+        tier.pool.restore(*columns)
         for block in blocks:
-            if block.slot in filled:
-                mover.keep(tier, block.slot, block.checksum)
-        # Two long hashes with one key: the pool has room for one.
-        self._index.remove([block.name for block in blocks if block.slot not in filled])
+            mover.keep(tier, block.slot, block.checksum)
         self._tier, self._mover = tier, mover  # from now on the pool says what is new
         return SafeMover(mover, tier, self.storages if self._sync else ())
 
@@ -229,7 +226,7 @@ def identity_of(layout: Layout, scheme: str, model_revision: str) -> dict[str, o
 def _cut(path: Path, size: int) -> None:
     """Cut a file of ours that is longer than this tier, whose last blocks then are no more."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return  # it is not there, or who opens it in earnest says why not
     try:

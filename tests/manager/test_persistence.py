@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from kvbm.pool import ChangeKind
 from kvbm.storage import DeviceAllocator, DiskAllocator, DiskStorage
 from kvbm.tiering import Outcome, persistent
 from kvbm.tiering.index import BlockIndex, IndexCalls
+from kvbm.transfer import Transfer
 
 SHAPE = {"num_layers": 2, "outer_dim": 2, "page_size": 4, "inner_dim": 64, "dtype": DType.FP32}
 """4,096 bytes a block."""
@@ -281,10 +283,20 @@ def test_two_processes_do_not_share_a_cache(tmp_path):
         with pytest.raises(AllocationFailed, match="in use"):
             manager(tmp_path)
         with pytest.raises(AllocationFailed, match="in use"):
-            manager(tmp_path, disk=2)  # which would have to cut it
+            manager(tmp_path, disk=2)
+        assert (tmp_path / "kvbm-disk-cache.blocks").stat().st_size == 8 * 4096, "nor cut it"
         assert loaded(made, [1]) == [1]
     with manager(tmp_path) as made:
         assert loaded(made, [1]) == [1]
+
+
+@pytest.mark.clause("KV-SHD-03")
+def test_a_cache_that_cannot_be_opened_whole_is_let_go(tmp_path):
+    (tmp_path / "kvbm-disk-cache.blocks.1").mkdir()
+    with pytest.raises(AllocationFailed) as error:
+        manager(tmp_path, layout=LayoutType.LayerSeparate)
+    manager(tmp_path).close()  # the first file is free, though the error still knows it
+    assert error.value
 
 
 # ── identity ──────────────────────────────────────────────────────────────────────────────
@@ -405,6 +417,7 @@ def test_layers_of_a_block_from_before_come_checked_and_once(tmp_path):
             onboarding.wait_for_layer(layer, 20)
         with onboarding.wait(20) as found:
             assert len(found) == 2
+        assert made._onboarder._mover._whole == {}, "nothing of it stays"
         assert made.statistics().transfers.completed == 1
 
 
@@ -499,6 +512,14 @@ def test_a_disk_that_does_not_sync_fails_the_offload_and_nothing_else(tmp_path, 
         settled(made, [2])
     with manager(tmp_path) as made:
         assert loaded(made, [1, 2]) == [2]
+
+
+@pytest.mark.clause("KV-SHD-04")
+def test_a_copy_that_was_cancelled_tells_so():
+    copy = Transfer(0, "a copy")
+    safe = persistent._Safe(copy, ())
+    copy.cancel()
+    assert isinstance(safe.future.exception(0), CancelledError)
 
 
 @pytest.mark.clause("KV-PER-05")

@@ -267,6 +267,27 @@ def test_a_process_that_dies_at_any_step_loses_only_what_was_on_its_way(path, tm
     assert states > 200
 
 
+@pytest.mark.clause("KV-PER-01")
+@pytest.mark.usefixtures("short")
+def test_a_journal_is_whole_and_safe_before_it_has_its_name_and_the_name_is_safe_then(path):
+    steps, _ = a_busy_life(path, seed=3)
+    renames = [at for at, step in enumerate(steps) if step[0] == "rename"]
+    assert len(renames) > 5
+    for at in renames:
+        number = steps[at][1]
+        assert [step[:2] for step in steps[at - 2 : at]] == [("write", number), ("fsync", number)]
+        assert steps[at + 1] == ("fsync", DIRECTORY)
+
+
+def test_what_a_crash_left_of_a_rewrite_is_in_nobodys_way(path):
+    path.with_name("cache.index.new").write_bytes(b"half a journ")
+    made = filled(path)
+    assert made.statistics().failures == 0
+    made.close()
+    assert len(recovered(path)) == 4
+    assert sorted(path.parent.iterdir()) == [path]
+
+
 def put(directory, files):
     for file in directory.iterdir():
         file.unlink()
@@ -465,6 +486,28 @@ def test_an_index_that_cannot_be_made_works_in_memory_and_is_made_later(path, re
         made.store([block(1, name)])
     made.close()
     assert [one.name for one in recovered(path)] == [1, 29]
+
+
+@pytest.mark.clause("KV-PER-04", "KV-PER-05")
+def test_a_journal_of_another_identity_that_cannot_be_replaced_is_left_alone(path):
+    filled(path, identity={"model": "theirs"}).close()
+    theirs = path.read_bytes()
+    failing = Failing()
+    failing.refused.add("rename")
+    made = opened(path, calls=failing.calls())
+    made.store([block(0, 1)])
+    made.close()
+    assert path.read_bytes() == theirs
+
+
+@pytest.mark.usefixtures("short")
+def test_a_change_that_brings_a_rewrite_is_written_once(path):
+    made = opened(path)
+    for name in range(6):
+        made.store([block(0, name)])
+    assert made.statistics().rewritten == 2
+    assert made.statistics().records == 1
+    made.close()
 
 
 @pytest.mark.clause("KV-PER-05", "KV-PER-02")
