@@ -90,6 +90,8 @@ class Tier:
     key
         What the subject's table looks at of a name. Two names of one key: the second
         is never matched.
+    hold_parents
+        Whether a block that becomes active keeps its parent so, while that is active.
     thresholds
         Uses from which `multi-lru` puts a block into its second, third, fourth tier.
     """
@@ -103,6 +105,7 @@ class Tier:
         allow_duplicates: bool = False,
         verify_tokens: bool = False,
         key: Callable[[Any], Hashable] = lambda name: name,
+        hold_parents: bool = True,
         thresholds: tuple[int, int, int] = (3, 8, 15),
     ) -> None:
         self.block_size = block_size
@@ -110,6 +113,7 @@ class Tier:
         self.allow_duplicates = allow_duplicates
         self.verify_tokens = verify_tokens
         self.key = key
+        self.hold_parents = hold_parents
         self.thresholds = thresholds
         self.slots = [Slot() for _ in range(total)]
         self.empty = list(range(total))  # longest empty first
@@ -274,7 +278,7 @@ class Tier:
 
     def _hold_parent(self, slot: int) -> None:
         """Let a block that becomes active keep its parent so, if that is active by now."""
-        name = self._content(slot).parent
+        name = self._content(slot).parent if self.hold_parents else None
         parent = None if name is None else self.registry.get(self.key(name))
         if parent is not None and self._is(parent, "active"):
             self.slots[parent].holders.append(("slot", slot))

@@ -1,0 +1,195 @@
+"""BlockPool as a subject of the conformance suite.
+
+What this is
+    The adapter between `kvbm_spec.subject` and this package's own pool: names and errors
+    are translated, and nothing is decided here. An example for adapters of other pools.
+
+Interface, as rules of use
+    * `kvbm conform kvbm` runs the suite on it; so does `KvbmSubject` as `module:Class`.
+    * A pool has no bytes: the adapter keeps eight of them for each slot.
+
+Clauses: KV-LIF-01, KV-LIF-02, KV-INT-01
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import kvbm_spec.subject as spec
+from kvbm_spec.subject import Capabilities, Env, Event, Key, PoolConfig, PoolSnapshot, SlotView
+
+from kvbm.blocks import CompleteBlock, MutableBlock, State
+from kvbm.blocks.handles import Block
+from kvbm.errors import BlockStateInvalid, KvbmError
+from kvbm.pool import POLICIES, BlockPool
+from kvbm.pool.changes import Change, ChangeKind
+
+_STATES = {
+    State.EMPTY: "free",
+    State.RESET: "mutable",
+    State.PARTIAL: "mutable",
+    State.COMPLETE: "staged",
+    State.ACTIVE: "active",
+    State.INACTIVE: "inactive",
+    State.DUPLICATE: "duplicate",
+}
+
+
+class KvbmSubject:
+    """The pool of this package, under every policy and with both answers to duplicates."""
+
+    name = "kvbm"
+    version = "0.1.0"
+    spec_version = spec.SPEC_VERSION
+
+    def capabilities(self) -> Capabilities:
+        """See Subject."""
+        return Capabilities(
+            policies=tuple(POLICIES), duplicates=("reject", "allow"), holds_parents=True
+        )
+
+    def open(self, config: PoolConfig, env: Env) -> KvbmManager:
+        """See Subject. The pool uses neither clock nor seed."""
+        del env
+        return KvbmManager(config)
+
+
+class KvbmManager:
+    """One BlockPool. See `kvbm_spec.subject.Manager` for the methods."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        self._told = Told()
+        self._pool = BlockPool(
+            config.slots,
+            page_size=config.block_size,
+            policy=config.policy,
+            duplicates=config.duplicates,
+            events=self._told,
+        )
+        self._bytes = [bytes(8)] * config.slots
+
+    # ── Manager ───────────────────────────────────────────────────────────────────────
+
+    def allocate(self, n: int) -> list[Block] | None:
+        """Take blocks, or none."""
+        with _refusals():
+            if n > self._pool.available_blocks():
+                return None
+            return list(self._pool.allocate_blocks(n))
+
+    def stage(self, handle: Block, key: Key, parent: Key | None = None) -> Block:
+        """Name a block that is being written."""
+        with _refusals():
+            if not isinstance(handle, MutableBlock):
+                raise BlockStateInvalid("stage", handle.state.block_state, "It is not Reset.")
+            return handle.stage(key, parent)
+
+    def register(self, handle: Block) -> Block:
+        """Publish a staged block."""
+        with _refusals():
+            if not isinstance(handle, MutableBlock | CompleteBlock):
+                raise BlockStateInvalid("register", handle.state.block_state, "It is shared.")
+            return self._pool.register_blocks([handle])[0]
+
+    def match(self, keys: Sequence[Key]) -> list[Block]:
+        """Hold the longest prefix."""
+        with _refusals():
+            return list(self._pool.match_sequence_hashes(keys))
+
+    def scan(self, keys: Sequence[Key]) -> dict[Key, Block]:
+        """Hold all that are there."""
+        with _refusals():
+            found = self._pool.scan_matches(keys)
+            return {int(key): block for key, block in found.items()}
+
+    def release(self, handle: Block) -> None:
+        """Let go of one block."""
+        with _refusals():
+            handle.release()
+            self._pool.available_blocks()  # a drop is seen by the next call: this one
+
+    def reset(self, handle: Block) -> Block:
+        """Throw the content away."""
+        with _refusals():
+            if isinstance(handle, CompleteBlock):
+                return handle.reset()
+            if not isinstance(handle, MutableBlock):
+                raise BlockStateInvalid("reset", handle.state.block_state, "It is shared.")
+            handle.reset()
+            return MutableBlock(self._pool, int(handle._claim()[0]))
+
+    def drain_events(self) -> list[Event]:
+        """Tell what was stored and removed since the last time."""
+        return self._told.drain()
+
+    def close(self) -> None:
+        """End the pool."""
+        self._pool.close()
+
+    # ── Inspectable, Storing ──────────────────────────────────────────────────────────
+
+    def snapshot(self) -> PoolSnapshot:
+        """Read the records of all slots."""
+        core = self._pool._core
+        slots = tuple(
+            SlotView(
+                _STATES[State(record["state"])],
+                record["key"] if record["state"] >= State.COMPLETE else None,
+                record["refs"],
+            )
+            for record in (
+                dict(zip(core.slots.records.dtype.names or (), row, strict=True))
+                for row in core.slots.records.tolist()
+            )
+        )
+        return PoolSnapshot(
+            slots=slots,
+            registry=core.registry.entries(),
+            free=tuple(core._empty.order().tolist()),
+            inactive=tuple(core.policy.order().tolist()),
+            available=self._pool.available_blocks(),
+        )
+
+    def write(self, handle: Block, data: bytes) -> None:
+        """Fill a block that is not registered."""
+        with _refusals():
+            if handle._readonly():
+                raise BlockStateInvalid("write", handle.state.block_state, "It is shared.")
+            self._bytes[handle.block_id] = data
+
+    def read(self, handle: Block) -> bytes:
+        """Give the bytes of a held block."""
+        with _refusals():
+            return self._bytes[handle.block_id]
+
+
+class Told:
+    """Keeps what the pool tells. See `kvbm.pool.changes.ChangeSink`."""
+
+    def __init__(self) -> None:
+        self.next_number = 0
+        self._events: list[Event] = []
+
+    def append(self, change: Change) -> None:
+        """Note one change."""
+        self.next_number += 1
+        kind = "Stored" if change.kind is ChangeKind.STORED else "Removed"
+        self._events += [Event(kind, int(key)) for key in change.sequence_hashes]
+
+    def deliver(self) -> None:
+        """Nothing waits for a delivery here."""
+
+    def drain(self) -> list[Event]:
+        """Give all, once."""
+        events, self._events = self._events, []
+        return events
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except KvbmError as error:
+        # Without its frames: they would keep handles alive.
+        raise spec.SubjectError(error.kind.value, str(error)) from None

@@ -1,0 +1,278 @@
+"""Explore: every history of a small pool, the short ones first.
+
+What this is
+    Breadth first over all states that a few slots and keys can reach, model and subject
+    in lockstep. The first failure of a clause is therefore one of the shortest. In each
+    state every call that must be refused is tried, then every call that leads on, and in
+    the end everything is released to see that nothing has leaked.
+
+Interface, as rules of use
+    * The subject is driven by opening it afresh and replaying the path, so it has to
+      behave the same every time. KV-EVC-08
+    * A subject with a snapshot is followed until no state is new: two paths are one where
+      model and snapshot agree. A subject without can hide what is wrong for a while, so
+      there nothing is merged, and `depth` is the limit.
+    * A failure ends its path and not the search: other clauses are found beside it.
+
+Clauses: KV-EVC-08, KV-CAP-10
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+from kvbm_spec.blame import Verdict, blame_snapshot, blame_step
+from kvbm_spec.moves import Scope, changing, final, refused
+from kvbm_spec.operations import Op, Step
+from kvbm_spec.player import Player
+from kvbm_spec.subject import Capabilities, PoolConfig, PoolSnapshot, Subject
+from kvbm_spec.twin import Twin
+
+BLIND_DEPTH = 6
+"""Longest history of a subject that shows no snapshot."""
+
+ENOUGH = 2_000
+"""States after which a search that has found failures ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A clause that does not hold, and the history that shows it."""
+
+    verdict: Verdict
+    config: PoolConfig
+    steps: tuple[Step, ...]
+    found_by: str
+    twin: Twin
+    snapshot: PoolSnapshot | None
+
+    @property
+    def clause(self) -> str:
+        """Id of the clause."""
+        return self.verdict.clause
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a search has seen."""
+
+    failures: dict[str, Failure] = field(default_factory=dict)
+    """By clause, each with the shortest history so far."""
+    situations: Counter[str] = field(default_factory=Counter)
+    states: int = 0
+    transitions: int = 0
+    seconds: float = 0.0
+
+    def add(self, failure: Failure) -> None:
+        """Note a failure, unless a shorter one of its clause is known."""
+        known = self.failures.get(failure.clause)
+        if known is None or len(failure.steps) < len(known.steps):
+            self.failures[failure.clause] = failure
+
+    def merge(self, other: Findings) -> None:
+        """Add what another search has seen."""
+        for failure in other.failures.values():
+            self.add(failure)
+        self.situations.update(other.situations)
+        self.states += other.states
+        self.transitions += other.transitions
+        self.seconds += other.seconds
+
+
+def replay(
+    subject: Subject, config: PoolConfig, ops: Sequence[Op], found_by: str = "replay"
+) -> tuple[Failure | None, Counter[str]]:
+    """Play one history in lockstep; give the first failure, and the situations it was in."""
+    pair = Pair(subject, config, found_by)
+    try:
+        for op in ops:
+            if pair.step(op) is not None:
+                break
+        return pair.failure, pair.twin.situations
+    finally:
+        pair.player.close()
+
+
+class Pair:
+    """Model and subject, told the same. After a failure there is nothing more to learn."""
+
+    def __init__(self, subject: Subject, config: PoolConfig, found_by: str) -> None:
+        self.config, self.found_by = config, found_by
+        self.player = Player(subject, config)
+        self._capabilities = subject.capabilities()
+        self.twin = Twin(config, self._capabilities)
+        self.steps: list[Step] = []
+        self.failure: Failure | None = None
+
+    def step(self, op: Op) -> Failure | None:
+        """Make one call on both, and compare all that can be seen."""
+        expected, got = self.twin.apply(op), self.player.play(op)
+        if not self._capabilities.events:
+            expected = expected.without_events()
+        if got.read is None:
+            expected = expected.without_bytes()
+        elif got.read:
+            self.twin.situations["bytes"] += 1
+        self.steps.append(Step(op, expected, got))
+        if expected == got:
+            return self.judge()
+        return self.judge(blame_step(self._before(), op, expected, got))
+
+    def _before(self) -> Twin:
+        """Give the model as it was before the last call."""
+        twin = Twin(self.config, self._capabilities)
+        for step in self.steps[:-1]:
+            twin.apply(step.op)
+        return twin
+
+    def judge(self, verdict: Verdict | None = None) -> Failure | None:
+        """Note a failure, of this verdict or of what the snapshot shows."""
+        snapshot = None
+        try:
+            snapshot = self.player.snapshot()
+            if verdict is None and snapshot is not None:
+                verdict = blame_snapshot(self.twin, snapshot)
+        except Exception as crash:  # noqa: BLE001 - a snapshot that cannot be taken is a failure
+            verdict = verdict or Verdict("KV-CAP-02", f"snapshot() raised {crash!r}")
+        if verdict is not None:
+            self.failure = Failure(
+                verdict=verdict,
+                config=self.config,
+                steps=tuple(self.steps),
+                found_by=self.found_by,
+                twin=self.twin.copy(),
+                snapshot=snapshot,
+            )
+        return self.failure
+
+
+def explore(subject: Subject, config: PoolConfig, scope: Scope) -> Findings:
+    """Search one configuration; see the module.
+
+    Complexity
+    ----------
+    O(transitions · depth) calls of the subject.
+    """
+    return _Search(subject, config, scope).run()
+
+
+class _Search:
+    """One breadth-first search."""
+
+    def __init__(self, subject: Subject, config: PoolConfig, scope: Scope) -> None:
+        self.subject, self.config, self.scope = subject, config, scope
+        self.capabilities: Capabilities = subject.capabilities()
+        self.found_by = f"exhaustive search, {scope}"
+        self.findings = Findings()
+        self.seen: set[Hashable] = set()
+        self.edge: deque[_Reached] = deque()
+
+    def run(self) -> Findings:
+        started = time.perf_counter()
+        start = Pair(self.subject, self.config, self.found_by)
+        blind = start.player.snapshot() is None
+        self.depth = self.scope.depth or (BLIND_DEPTH if blind else None)
+        self._reach(start)
+        while self.edge and not (self.findings.failures and self.findings.states > ENOUGH):
+            self.findings.states += 1
+            self._leave(self.edge.popleft())
+        self.findings.seconds = time.perf_counter() - started
+        return self.findings
+
+    def _leave(self, here: _Reached) -> None:
+        """Try every call in one state."""
+        pair = self._open(here)
+        stores = pair.player.bytes is not None
+        self._ask(pair, list(refused(pair.twin, self.scope, stores=stores)))
+        if pair.failure is None:
+            self._ask(pair, list(final(pair.twin)))
+            pair.twin.situations["drained"] += 1
+        self._end(pair)
+        if self.depth is not None and len(here.steps) >= self.depth:
+            return
+        for op in changing(here.twin, self.scope, self.config, self.capabilities):
+            pair = self._open(here)
+            self._ask(pair, [op])
+            if pair.failure is None:
+                self._reach(pair)
+            self._end(pair)
+
+    def _open(self, here: _Reached) -> Pair:
+        """Bring a fresh pool to a state that was reached before, by the same calls."""
+        pair = Pair(self.subject, self.config, self.found_by)
+        for step in here.steps:
+            got = pair.player.play(step.op)
+            pair.steps.append(Step(step.op, step.got, got))
+            if got != step.got:
+                what = f"{step.op} answered {got}, and in the same history before {step.got}"
+                pair.judge(Verdict("KV-EVC-08", what))
+                break
+        pair.twin = here.twin.copy()
+        return pair
+
+    def _ask(self, pair: Pair, ops: Sequence[Op]) -> None:
+        for op in ops:
+            if pair.failure is None:
+                self.findings.transitions += 1
+                pair.step(op)
+
+    def _reach(self, pair: Pair) -> None:
+        """Note a state, if it is new."""
+        snapshot = pair.player.snapshot()
+        look: Hashable = tuple(step.op for step in pair.steps)
+        if snapshot is not None:
+            look = pair.twin.canonical(), _canonical(snapshot)
+        if look not in self.seen:
+            self.seen.add(look)
+            self.edge.append(_Reached(pair.twin.copy(), tuple(pair.steps)))
+
+    def _end(self, pair: Pair) -> None:
+        self.findings.situations.update(pair.twin.situations.keys())
+        pair.player.close()
+        if pair.failure is not None:
+            self.findings.add(shortest(self.subject, pair.failure))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A state: the model in it, and how the subject gets there."""
+
+    twin: Twin
+    steps: tuple[Step, ...]
+
+
+def shortest(subject: Subject, failure: Failure) -> Failure:
+    """Leave out calls, one by one, as long as the same clause fails."""
+    ops = [step.op for step in failure.steps]
+    index = len(ops) - 2
+    while index >= 0:
+        fewer = _without(ops, index, failure)
+        again = None
+        if fewer is not None:
+            again, _ = replay(subject, failure.config, fewer, failure.found_by)
+        if again is not None and again.clause == failure.clause:
+            failure, ops = again, [step.op for step in again.steps]
+            index = min(index, len(ops) - 1)
+        index -= 1
+    return failure
+
+
+def _without(ops: list[Op], index: int, failure: Failure) -> list[Op] | None:
+    """Leave one call out, if it gave no handle: the symbols of the rest stay what they are."""
+    if failure.steps[index].got.value:
+        return None
+    return ops[:index] + ops[index + 1 :]
+
+
+def _canonical(snapshot: PoolSnapshot) -> Hashable:
+    """Give a snapshot without the numbers of its slots."""
+    primaries = {slot: key for key, slot in snapshot.registry.items()}
+    slots = sorted(
+        (slot.state, repr(slot.key), slot.holders or 0, repr(primaries.get(index)))
+        for index, slot in enumerate(snapshot.slots)
+    )
+    order = tuple(snapshot.slots[slot].key for slot in snapshot.inactive)
+    return tuple(slots), order, len(snapshot.free), snapshot.available
