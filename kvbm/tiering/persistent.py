@@ -29,7 +29,7 @@ import os
 import stat
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, final
@@ -191,9 +191,7 @@ class _Safe:
 
     def _arrived(self, future: Future[Any]) -> None:
         try:
-            if future.cancelled():
-                raise CancelledError
-            result = future.result()
+            result = future.result()  # raises, too, where the copy was cancelled
             for storage in self._storages:
                 storage.fdatasync()
         except BaseException as error:  # noqa: BLE001  whatever it is, it is the outcome

@@ -74,6 +74,9 @@ def test_a_slot_that_was_somebodys_has_a_new_tenant():
     old.release()
     restore(pool, [slot], [7])
     assert pool.slots.records["generation"][slot] == generation + 1
+    [young] = pool.allocate_blocks(1)
+    ticks = pool.slots.records["acquired"]
+    assert ticks[young.block_id] > ticks[slot], "time went on"
 
 
 @pytest.mark.parametrize("slots", [[0, 0], [-1, 0], [0, 4]])
