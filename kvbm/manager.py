@@ -41,6 +41,7 @@ from kvbm.pool import BlockPool, ChangeSink, PoolStatistics
 from kvbm.storage import Storage
 from kvbm.tiering import (
     EngineMover,
+    Engines,
     FrequencyFilter,
     IndexStatistics,
     Limits,
@@ -57,7 +58,7 @@ from kvbm.tiering import (
     WriteBack,
     WriteThrough,
 )
-from kvbm.transfer import TransferEngine, TransferStatistics
+from kvbm.transfer import TransferStatistics
 
 CLOSING_SECONDS = 30.0
 """How long a dropped manager waits for copies that run."""
@@ -113,15 +114,15 @@ class KvBlockManager:
         self.events = EventLog(source=f"worker-{config.runtime.worker_id}")
         self._owned: list[Storage] = []
         self._persistent: PersistentDisk | None = None
+        self._engines = Engines("memory" if config.offload.checksums else "disk")
         try:
             self._tiers = {name: self._tier(name, one) for name, one in config.tiers().items()}
+            mover: Mover = EngineMover(self._engines.threads, self._engines.here)
+            if self._persistent is not None:
+                mover = self._persistent.restore(self._tiers["disk"], mover)
         except BaseException:
             self._free()
             raise
-        self._engine = TransferEngine(checksums="memory" if config.offload.checksums else "disk")
-        mover: Mover = EngineMover(self._engine)
-        if self._persistent is not None:
-            mover = self._persistent.restore(self._tiers["disk"], mover)
         self._routes: list[Route] = []
         self._write_backs: list[WriteBack] = []
         self._subscription: Subscription | None = None
@@ -132,9 +133,10 @@ class KvBlockManager:
         self._prefetcher = Onboarder(tiers[1:], mover, layers=layers) if tiers[1:] else None
         # Weakly: a token that lives on must not keep a dropped manager.
         close = partial(_call, WeakMethod(self.close))
-        self._forget_token = config.runtime.cancellation_token.on_cancel(close)
         # A program that just ends: close while modules are whole, not in a finaliser after that.
         self._at_exit = finalize(self, close)
+        self._forget_token: Callable[[], None] | None = None  # a cancelled one closes at once
+        self._forget_token = config.runtime.cancellation_token.on_cancel(close)
 
     @classmethod
     async def new(cls, config: KvBlockManagerConfig) -> Self:
@@ -186,7 +188,7 @@ class KvBlockManager:
         ways: list[Route | WriteBack] = [*self._routes, *self._write_backs]
         offloaded = {f"{w.source.name} to {w.target.name}": dict(w.ended) for w in ways}
         index = None if self._persistent is None else self._persistent.statistics()
-        return ManagerStatistics(pools, offloaded, self._engine.statistics(), index)
+        return ManagerStatistics(pools, offloaded, self._engines.statistics(), index)
 
     # ── what moves ────────────────────────────────────────────────────────────────────
 
@@ -268,7 +270,8 @@ class KvBlockManager:
         if self._closed:
             return
         self._closed = True
-        self._forget_token()
+        if self._forget_token is not None:
+            self._forget_token()
         self._at_exit.detach()
         if self._subscription is not None:
             self._subscription.close()
@@ -278,7 +281,7 @@ class KvBlockManager:
         for route in self._routes:
             route.close(_left(until))
         try:
-            self._engine.close(_left(until))
+            self._engines.close(_left(until))
         except TransfersAbandoned:
             self._owned.clear()  # somebody may still write there: those who do keep it alive
             raise

@@ -20,6 +20,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ from kvbm.errors import (
 from kvbm.identity import PartialTokenBlock, SaltHash, TokenBlock
 from kvbm.pool.changes import Change, ChangeKind, ChangeSink
 from kvbm.pool.core import Names, PoolCore
+from kvbm.pool.postponed import deliver
 from kvbm.pool.snapshot import Counters
 
 _CHECK: Final = os.environ.get("KVBM_CHECK", "0") not in ("", "0")
@@ -71,11 +73,25 @@ class PoolHome:
         self._closed = False
         self._returns: deque[Ids | list[int]] = deque()
         self._wakers: list[Callable[[], None]] = []  # who waits for returned blocks
+        self._later: deque[ChangeSink] = deque()  # whose events wait for the end of the turn
         self._lock = threading.RLock()  # a finaliser may call in before `_in_turn` is set
         self._in_turn = False
         self._turn = _Turn(self)
 
     # ── turns ─────────────────────────────────────────────────────────────────────────
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether this thread is in the middle of a call of this pool."""
+        if not self._lock.acquire(blocking=False):
+            return False  # another thread may be
+        inside = self._in_turn
+        self._lock.release()
+        return inside
+
+    def deliver_later(self, sink: ChangeSink) -> None:
+        """See `postponed.Turns`."""
+        self._later.append(sink)
 
     def _let_in(self) -> None:
         """Release what was dropped, in the order in which it was."""
@@ -317,4 +333,7 @@ class _Turn:
             home._in_turn = False
             home._lock.release()
         if home._events is not None:
-            home._events.deliver()
+            deliver(home._events)
+        while home._later:
+            with suppress(IndexError):  # another thread was quicker
+                deliver(home._later.popleft())

@@ -38,6 +38,7 @@ from kvbm.errors import (
     NotEnoughBlocksAvailable,
     NotReturnable,
     ProgressEngineShutdown,
+    ReentrantCall,
 )
 from kvbm.identity import PartialTokenBlock, TokenBlock
 from kvbm.identity import scheme as scheme_named
@@ -347,7 +348,10 @@ class BlockPool(PoolUpkeep):
     def close(self) -> None:
         """Refuse all later calls. Idempotent; who waits is told. Clauses: KV-SHD-01, KV-SHD-04"""
         with suppress(ProgressEngineShutdown):  # of several that close, one does
-            with self._turn:
+            try:
+                with self._turn:
+                    self._closed = True
+            except ReentrantCall:  # a finaliser, in the middle of a call, which is the last
                 self._closed = True
             self._wake()
 

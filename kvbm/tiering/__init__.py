@@ -1,5 +1,6 @@
 """Tiering: what moves between fast and slow memory, when, and what becomes of it."""
 
+from kvbm.tiering.engines import Engines, InThisThread
 from kvbm.tiering.filters import FrequencyFilter, OffloadFilter, PriorityFilter, TinyLfuFilter
 from kvbm.tiering.index import IndexStatistics
 from kvbm.tiering.mover import EngineMover
@@ -15,7 +16,9 @@ __all__ = [
     "Copy",
     "Ended",
     "EngineMover",
+    "Engines",
     "FrequencyFilter",
+    "InThisThread",
     "IndexStatistics",
     "Limits",
     "Mover",

@@ -10,7 +10,9 @@ Interface, as rules of use
       in the end; `wait_for_layer(i)` is enough to compute layer i.
     * A block that another request is loading is not loaded twice: both get that copy.
     * A block whose copy fails becomes a miss: it is removed from the tier that could not
-      give it, and everybody who waits gets the shorter prefix.
+      give it, and everybody who waits gets the shorter prefix. One that is cancelled, or
+      meets a closed engine, says nothing about the block: it stays where it is.
+    * Who stops waiting cancels nothing: the copy may be another's, too.
     * Sources and targets are held until their copy has ended, and what has arrived until
       all who asked for it have had it.
 
@@ -22,9 +24,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
 from functools import partial
 from itertools import takewhile
 from typing import Any, final
@@ -32,8 +36,15 @@ from typing import Any, final
 import numpy as np
 
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, SequenceHash
-from kvbm.errors import NotEnoughBlocksAvailable, WaitCancelled
-from kvbm.tiering.tier import Copy, Mover, Tier
+from kvbm.errors import (
+    NotEnoughBlocksAvailable,
+    ProgressEngineShutdown,
+    TransferEngineClosed,
+    TransfersAbandoned,
+    WaitCancelled,
+)
+from kvbm.pool.postponed import events_postponed
+from kvbm.tiering.tier import Copy, Mover, Tier, error_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +59,23 @@ class Load:
         names: Sequence[SequenceHash],
         originals: BlockList[ImmutableBlock],
         copies: BlockList[MutableBlock],
+        parts: int,
     ) -> None:
         self.source = source
         self.names = names
         self.originals = originals
         self.copies = copies
         self.arrived: BlockList[ImmutableBlock] | None = None  # holds what was published
-        self.layers: list[Future[Any]] = []  # outcomes, one for all layers or one each
-        self.done: Future[None] = Future()  # after everything was published, or given up
+        # Outcomes, one for all layers or one each. All are here at once: who shares the load
+        # may wait for the last layer before the copy of the first was asked for.
+        self.layers = [_promise() for _ in range(parts)]
+        self.done = _promise()  # after everything was published, or given up
 
     @property
-    def failed(self) -> bool:
-        """Whether one of the copies has failed."""
-        return any(part.done() and part.exception() for part in self.layers)
+    def errors(self) -> list[BaseException]:
+        """What the copies that have failed so far failed with."""
+        errors = [part.exception() for part in self.layers if part.done()]
+        return [error for error in errors if error is not None]
 
 
 @final
@@ -98,11 +113,13 @@ class Onboarding:
         Exception
             What the copy of this layer failed with: the prefix must be computed.
         """
-        for load in self._loads:
-            try:
-                load.layers[min(layer, len(load.layers) - 1)].result(timeout)
-            except TimeoutError as error:
-                raise WaitCancelled(self.loading, f"layer {layer} took too long") from error
+        parts = [load.layers[min(layer, len(load.layers) - 1)] for load in self._loads]
+        until = None if timeout is None else time.monotonic() + timeout
+        for part in parts:  # in order, so that an error need not wait for what comes after it
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if wait([part], left).not_done:
+                raise WaitCancelled(self.loading, f"layer {layer} took longer than {timeout} s")
+            part.result()
 
     def wait(self, timeout: float | None = None) -> BlockList[ImmutableBlock]:
         """Wait for all copies, and hold the longest prefix that is in the target then.
@@ -114,6 +131,9 @@ class Onboarding:
         """
         if wait([load.done for load in self._loads], timeout).not_done:
             raise WaitCancelled(self.loading, f"the copies took longer than {timeout} s")
+        if not self._loads and self._present is not None:  # a second match was a second use
+            present, self._present = self._present, None
+            return present
         result = self._target.pool.match_sequence_hashes(self._names)
         # Only now: until the result holds them, nobody could evict them.
         self._present, self._loads = None, ()
@@ -133,7 +153,7 @@ class Onboarder:
         self._target, *self._slower = tiers
         self._mover = mover
         self._layers = layers
-        # Re-entrant: a pool call in here delivers events, and a subscriber may onboard.
+        # Re-entrant: a finaliser may onboard in the middle of a call.
         self._lock = threading.RLock()
         self._loading: dict[SequenceHash, Load] = {}
 
@@ -154,7 +174,23 @@ class Onboarder:
         O(hits), and the copies.
         """
         names = list(sequence_hashes)
+        # Postponed, since a subscriber must not be called under the lock. And it may wait for
+        # one of these loads, so they have begun by then.
+        with events_postponed():
+            return self._begin(names, self._layers if layer_wise else 1)
+
+    def _begin(self, names: Sequence[SequenceHash], parts: int) -> Onboarding:
         started: list[Load] = []
+        try:
+            return self._look_up(names, parts, started)
+        finally:  # also after an error: others may wait for these already
+            for load in started:
+                self._start(load)
+
+    def _look_up(
+        self, names: Sequence[SequenceHash], parts: int, started: list[Load]
+    ) -> Onboarding:
+        """Find who has what, and make the loads that nobody has made; they go to `started`."""
         with self._lock:
             # What lands is published before it leaves `_loading`: here it is in one of both.
             present = self._target.pool.match_sequence_hashes(names)
@@ -164,7 +200,7 @@ class Onboarder:
             while end < len(names):
                 load = self._loading.get(names[end])
                 if load is None:
-                    load = self._found(names[end:], slower)
+                    load = self._found(names[end:], slower, parts)
                     if load is None:
                         break
                     started.append(load)
@@ -172,17 +208,15 @@ class Onboarder:
                 run = sum(1 for _ in takewhile(set(load.names).__contains__, names[end:]))
                 found[load.source.name] += run
                 end += run
-        for load in started:
-            self._start(load, layer_wise=layer_wise)
         return Onboarding(self._target, names[:end], present, loads, found)
 
-    def _found(self, names: Sequence[SequenceHash], slower: list[Tier]) -> Load | None:
+    def _found(self, names: Sequence[SequenceHash], slower: list[Tier], parts: int) -> Load | None:
         """Make a load of what the next tier that has `names[0]` can give; drop those before."""
         while slower:
             wanted = list(takewhile(lambda name: name not in self._loading, names))
             originals = slower[0].pool.match_sequence_hashes(wanted)
             if len(originals):
-                return self._load(slower[0], wanted, originals)
+                return self._load(slower[0], wanted, originals, parts)
             slower.pop(0)
         return None
 
@@ -191,6 +225,7 @@ class Onboarder:
         source: Tier,
         names: Sequence[SequenceHash],
         originals: BlockList[ImmutableBlock],
+        parts: int,
     ) -> Load | None:
         """Allocate room for what was found, or for as much of it as there is."""
         pool = self._target.pool
@@ -203,26 +238,24 @@ class Onboarder:
             except NotEnoughBlocksAvailable:
                 continue  # somebody was quicker: there is less now
             kept, _ = originals.split(room)
-            load = Load(source, names[:room], kept, copies)
+            load = Load(source, names[:room], kept, copies, parts)
             self._loading.update(dict.fromkeys(load.names, load))
             return load
 
-    def _start(self, load: Load, *, layer_wise: bool) -> None:
-        source = load.source
-        parts = [range(i, i + 1) for i in range(self._layers)] if layer_wise else [None]
+    def _start(self, load: Load) -> None:
+        source, whole = load.source, len(load.layers) == 1
         begun: list[Copy] = []
-        for layers in parts:
+        for index, outcome in enumerate(load.layers):
+            layers = None if whole else range(index, index + 1)
             try:
                 copy = self._mover.move(
                     source, load.originals.block_ids, self._target, load.copies.block_ids, layers
                 )
             except Exception as error:  # noqa: BLE001  it is the load's outcome
-                refused: Future[None] = Future()
-                refused.set_exception(error)
-                load.layers.append(refused)
+                outcome.set_exception(error)
             else:
                 begun.append(copy)
-                load.layers.append(copy.future)
+                copy.future.add_done_callback(partial(_pass_on, outcome))
         # The copies are all asked for before anything is concluded from the first.
         landed = _Countdown(len(load.layers), partial(self._landed, load))
         for future in load.layers:
@@ -235,7 +268,7 @@ class Onboarder:
     def _landed(self, load: Load) -> None:
         """Publish what has arrived, and tell who waits. Runs where the last copy ended."""
         try:
-            if not load.failed:
+            if not load.errors:
                 ids = np.array(load.originals.block_ids)
                 self._target.pool.adopt(load.copies, load.source.pool.slots, ids)
                 load.arrived = self._target.pool.register_blocks(load.copies)
@@ -248,11 +281,28 @@ class Onboarder:
         """Release both ends, now that nobody touches them; what failed becomes a miss."""
         load.copies.close()  # what was published is used up; what was not goes back
         load.originals.close()
-        if load.failed:
-            load.source.pool.reset_blocks(load.names)
+        blameless = (CancelledError, TransferEngineClosed, TransfersAbandoned)
+        if not all(isinstance(error, blameless) for error in load.errors):
+            with suppress(ProgressEngineShutdown):  # then it has no blocks any more
+                load.source.pool.reset_blocks(load.names)
         with self._lock:
             for name in load.names:
-                del self._loading[name]
+                self._loading.pop(name, None)  # a list may name a block twice
+
+
+def _promise() -> Future[Any]:
+    """Make a future that nobody can cancel: of many who wait, one may want to."""
+    promise: Future[Any] = Future()
+    promise.set_running_or_notify_cancel()
+    return promise
+
+
+def _pass_on(outcome: Future[Any], done: Future[Any]) -> None:
+    error = error_of(done)
+    if error is None:
+        outcome.set_result(None)
+    else:
+        outcome.set_exception(error)
 
 
 class _Countdown:

@@ -9,6 +9,9 @@ Interface, as rules of use
     * Make one and it is installed; remove() takes it out.
     * It runs inside the source pool's turn: it must not call that pool, and the mover must
       not either. Pools of slower tiers may be called, and may write back in their turn.
+    * The mover must need no thread that may wait for a pool: that pool's turn waits for the
+      copy. See EngineMover.
+    * Events of the target are delivered when the source's turn is over.
     * What cannot be copied is lost, as any evicted block is, and counted with its outcome.
 
 Clauses: KV-TIR-01, KV-TIR-02, KV-TIR-05
@@ -23,6 +26,7 @@ import numpy as np
 
 from kvbm.blocks.slots import Ids
 from kvbm.errors import NotEnoughBlocksAvailable
+from kvbm.pool.postponed import events_postponed
 from kvbm.tiering.filters import OffloadFilter
 from kvbm.tiering.outcome import Outcome
 from kvbm.tiering.tier import Mover, Tier
@@ -46,14 +50,19 @@ class WriteBack:
         self.source.pool.on_evict = None
 
     def _save(self, victims: Ids) -> None:
+        with events_postponed(self.source.pool):
+            self._save_some(victims)
+
+    def _save_some(self, victims: Ids) -> None:
         try:
             ids = self._worth_saving(victims)
+            available = self.target.pool.available_blocks()
         except Exception:  # noqa: BLE001  a victim that cannot be saved must not stop its heir
             self.ended[Outcome.FAILED] += len(victims)
             return
         self.ended[Outcome.FILTERED] += len(victims) - len(ids)
         # The last victims were used last: they are worth most where room is short.
-        room = min(len(ids), self.target.pool.available_blocks())
+        room = min(len(ids), available)
         self.ended[Outcome.NO_CAPACITY] += len(ids) - room
         if room:
             self._copy(ids[-room:])

@@ -23,11 +23,13 @@ from kvbm.config import (
     OffloadConfig,
 )
 from kvbm.errors import (
+    CorruptBlock,
     InvalidConfig,
     NoSuchTier,
     NotEnoughBlocksAvailable,
     ProgressEngineShutdown,
     StaleHandleError,
+    TransfersAbandoned,
     ViewsNotAvailable,
     WaitCancelled,
 )
@@ -407,3 +409,91 @@ def test_many_threads_and_tasks_lose_no_block(tmp_path):
                 time.sleep(0.01)
             assert pool.available_blocks() == pool.total_blocks()
             pool._check()
+
+
+def test_a_token_that_is_cancelled_already_makes_a_closed_manager(tmp_path):
+    token = CancellationToken()
+    token.cancel()
+    before = used()
+    manager = KvBlockManager(config(tmp_path, token=token))
+    with pytest.raises(ProgressEngineShutdown):
+        manager.device().allocate_blocks(1)
+    assert used() == before
+
+
+@pytest.mark.clause("KV-SHD-01", "KV-SHD-03", "KV-CON-03")
+def test_a_token_that_is_cancelled_in_the_middle_of_a_call_frees_everything(tmp_path):
+    KvBlockManager(config(tmp_path)).close()
+    before = used()
+    token = CancellationToken()
+    manager = KvBlockManager(config(tmp_path, token=token))
+    device = manager.device()
+    store(device, [1, 2, 3, 4]).release()
+    settle(manager)
+    device.on_evict = lambda _: token.cancel()  # as a finaliser might
+    device.allocate_blocks(1)
+    assert used() == before
+    for pool in (device, manager.host(), manager.disk()):
+        with pytest.raises(ProgressEngineShutdown):
+            pool.allocate_blocks(1)
+
+
+@pytest.mark.clause("KV-LIV-03")
+def test_write_back_needs_no_thread_that_waits_for_its_pool(tmp_path):
+    sizes = {"device": 64, "host": 16, "disk": 128}
+    limits = {"max_concurrent_transfers": 4, "max_transfer_batch_size": 2}
+    with KvBlockManager(config(tmp_path, mode="write_back", **sizes, **limits)) as manager:
+        names = list(range(1, 61))
+        for name in names:
+            store(manager.device(), [name]).release()
+        # Each copy that lands makes room for the next, which evicts from the host to the disk.
+        hurry = threading.Thread(target=manager.offload, args=[names], daemon=True)
+        hurry.start()
+        hurry.join(20)
+        assert not hurry.is_alive(), "a deadlock"
+        settle(manager)
+        found = zip(manager.host().contains(names), manager.disk().contains(names), strict=True)
+        assert all(host or disk for host, disk in found)
+        moved = manager.statistics().transfers
+        assert moved.completed > len(names) // 2  # those of write-back, too
+
+
+def test_between_memories_there_are_checksums_only_if_asked_for(tmp_path):
+    for checksums in (False, True):
+        with KvBlockManager(config(tmp_path, disk=0, checksums=checksums)) as manager:
+            store(manager.device(), [1]).release()
+            settle(manager)
+            known = manager._routes[0]._mover.known(manager._tiers["host"], 0)
+            assert (known is not None) == checksums
+
+
+@pytest.mark.clause("KV-INT-03")
+def test_layer_by_layer_a_byte_that_went_bad_on_the_disk_is_found_too(tmp_path):
+    with KvBlockManager(config(tmp_path, host=0)) as manager:
+        device = manager.device()
+        store(device, [1]).release()
+        settle(manager)
+        device.reset_blocks([1])
+        with manager.onboard([1], layer_wise=True).wait(10) as blocks:
+            assert holds(blocks[0], 1)
+        device.reset_blocks([1])
+        _, offset = manager.layout("disk").layout.offset(0, 2, 1)
+        manager.layout("disk").memories[0].memset(255, offset + 5, 1)
+        onboarding = manager.onboard([1], layer_wise=True)
+        with pytest.raises(CorruptBlock):
+            onboarding.wait_for_layer(0, timeout=10)
+        assert len(onboarding.wait(10)) == 0
+        assert manager._routes[0]._mover._wholes == {}
+
+
+@pytest.mark.clause("KV-SHD-02", "KV-SHD-04")
+def test_closing_in_no_time_ends_every_block_that_is_on_its_way(tmp_path):
+    settings = config(tmp_path, device=64, host=64, disk=64, max_transfer_batch_size=1)
+    manager = KvBlockManager(settings)
+    names = list(range(1, 60))
+    store(manager.device(), names).release()
+    offload = manager.offload(names)
+    with contextlib.suppress(TransfersAbandoned):
+        manager.close(timeout=0)
+    assert offload.wait(10)
+    assert len(offload.ended) == len(names)

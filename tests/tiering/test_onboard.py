@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 from hand_mover import HandMover, readable, store, tier
 
-from kvbm.errors import WaitCancelled
+from kvbm.errors import ProgressEngineShutdown, WaitCancelled
+from kvbm.events import EventLog
 from kvbm.tiering import Onboarder
 
 
@@ -216,3 +218,133 @@ def test_a_load_that_does_not_answer_is_a_miss_and_its_slots_wait_for_its_end():
     mover.finish()
     assert device.pool.available_blocks() == 4
     assert host.pool.contains([1]) == [False]
+
+
+@pytest.mark.clause("KV-LIV-01", "KV-TIR-07")
+def test_who_stops_awaiting_does_not_cancel_a_load_that_is_shared():
+    _, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    boarder = onboarder(tiers, mover)
+    other = boarder.onboard([1])
+
+    async def main():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(boarder.onboard([1]), 0.01)
+
+    asyncio.run(main())
+    assert not other.done
+    mover.finish()
+    assert other.wait(0).sequence_hashes() == [1]
+
+
+@pytest.mark.clause("KV-SHD-04")
+def test_a_load_that_is_cancelled_says_nothing_about_its_source():
+    device, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    boarder = onboarder(tiers, mover)
+    onboarding = boarder.onboard([1])
+    mover.moves[0].future.cancel()
+    mover.moves[0].finished.set_result(None)
+    assert len(onboarding.wait(0)) == 0
+    assert device.pool.available_blocks() == 4
+    assert host.pool.contains([1]) == [True]
+    mover.moves.clear()
+    again = boarder.onboard([1])
+    mover.finish()
+    assert again.wait(0).sequence_hashes() == [1]
+
+
+def test_a_list_that_names_a_block_twice_leaves_nothing_behind():
+    _, host, _ = tiers = three()
+    store(host, [1, 2, 3]).release()
+    boarder = onboarder(tiers, HandMover(at_once=True))
+    boarder.onboard([1, 2, 1, 3]).wait(0).release()
+    tiers[0].pool.reset()
+    assert boarder.onboard([1, 2, 3]).wait(0).sequence_hashes() == [1, 2, 3]
+
+
+def test_the_time_to_wait_for_a_layer_is_that_of_all_loads_together():
+    _, host, disk = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    store(disk, [2]).release()
+    onboarding = onboarder(tiers, mover).onboard([1, 2])
+    threading.Timer(0.2, mover.finish).start()
+    begin = time.monotonic()
+    with pytest.raises(WaitCancelled, match="layer 0"):
+        onboarding.wait_for_layer(0, timeout=0.3)
+    assert time.monotonic() - begin < 0.45
+
+
+def test_a_layer_whose_copy_timed_out_has_failed_and_is_not_late():
+    _, host, _ = tiers = three()
+    mover = HandMover()
+    store(host, [1]).release()
+    onboarding = onboarder(tiers, mover).onboard([1])
+    mover.fail(TimeoutError("the disk did not answer"))
+    with pytest.raises(TimeoutError, match="the disk did not answer"):
+        onboarding.wait_for_layer(0, timeout=0)
+
+
+@pytest.mark.clause("KV-INT-02", "KV-TIR-07")
+def test_who_shares_a_load_waits_for_layers_whose_copy_was_not_asked_for_yet():
+    _, host, _ = tiers = three()
+    store(host, [1]).release()
+    late = []
+
+    class Meanwhile(HandMover):
+        def move(self, *arguments):
+            move = super().move(*arguments)
+            if len(self.moves) == 1:  # the first layer has arrived, the second is to come
+                move.future.set_result(None)
+                shared = boarder.onboard([1])
+                with pytest.raises(WaitCancelled, match="layer 1"):
+                    shared.wait_for_layer(1, timeout=0)
+                late.append(shared)
+            return move
+
+    boarder = onboarder(tiers, Meanwhile())
+    boarder.onboard([1], layer_wise=True)
+    assert len(late) == 1
+
+
+@pytest.mark.clause("KV-CON-03")
+def test_subscribers_are_called_with_no_lock_held_and_may_wait_for_the_load():
+    log = EventLog()
+    device, host = tier("device", 1, events=log), tier("host", 4, events=log)
+    store(host, [1]).release()
+    store(device, [9]).release()
+    boarder = onboarder((device, host), HandMover(at_once=True))
+    seen = []
+
+    def in_another_thread(item):
+        def look():
+            seen.append((item.change.kind.value, boarder.onboard([1]).wait(5).sequence_hashes()))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join(5)
+
+    log.subscribe(in_another_thread)
+    boarder.onboard([1])
+    assert seen == [("removed", [1]), ("stored", [1])]
+
+
+def test_an_error_in_the_middle_of_a_look_up_does_not_strand_what_it_has_begun():
+    _, host, disk = tiers = three()
+    store(host, [1]).release()
+    boarder = onboarder(tiers, HandMover(at_once=True))
+    disk.pool.close()
+    with pytest.raises(ProgressEngineShutdown):
+        boarder.onboard([1, 2])
+    assert boarder.onboard([1]).wait(0).sequence_hashes() == [1]
+
+
+def test_what_was_there_at_once_is_used_once():
+    device, host = tier("device", 4, policy="multi-lru"), tier("host", 4)
+    store(device, [1]).release()
+    onboarder((device, host), HandMover()).onboard([1]).wait(0).release()
+    numbers = device.pool.statistics()
+    assert (numbers.requested, numbers.matched) == (1, 1)

@@ -4,6 +4,7 @@ import pytest
 from hand_mover import HandMover, readable, store, tier
 
 from kvbm.errors import InvalidConfig
+from kvbm.events import EventLog
 from kvbm.tiering import Outcome, PriorityFilter, WriteBack
 
 
@@ -96,3 +97,40 @@ def test_a_pool_has_one_hook_at_most():
     first.remove()
     first.remove()
     WriteBack(device, host, HandMover())
+
+
+@pytest.mark.clause("KV-CON-03")
+def test_subscribers_hear_of_a_saved_victim_when_the_turn_of_its_pool_is_over():
+    log = EventLog()
+    device, host, disk = (tier(name, 1, events=log) for name in ("device", "host", "disk"))
+    WriteBack(device, host, HandMover(at_once=True))
+    WriteBack(host, disk, HandMover(at_once=True))
+    store(host, [1]).release()
+    store(device, [2]).release()
+    seen = []
+
+    def look(item):
+        where = [one.pool.contains([1, 2]) for one in (device, host, disk)]
+        seen.append((item.change.tier, item.change.kind.value, where))
+
+    subscription = log.subscribe(look)
+    device.pool.allocate_blocks(1).release()
+    assert subscription.errors == 0
+    after = [[False, False], [False, True], [True, False]]
+    assert seen == [
+        ("disk", "stored", after),
+        ("host", "removed", after),
+        ("host", "stored", after),
+        ("device", "removed", after),
+    ]
+
+
+def test_a_target_with_a_log_of_its_own_tells_it_then_too():
+    theirs = EventLog()
+    device, host = tier("device", 1, events=EventLog()), tier("host", 1, events=theirs)
+    WriteBack(device, host, HandMover(at_once=True))
+    store(device, [1]).release()
+    seen = []
+    theirs.subscribe(lambda _: seen.append(device.pool.contains([1])))
+    device.pool.allocate_blocks(1).release()
+    assert seen == [[False]]
