@@ -254,3 +254,53 @@ def test_progress_ends_at_the_number_of_requests(rules):
     policy = RULES[rules].default_policy
     RULES[rules].replay(trace_of(SMALL), blocks=8, policy=policy, progress=seen.append)
     assert seen == list(range(1, len(SMALL) + 1))
+
+
+@given(traces(), st.integers(6, 16), st.sampled_from([2**62, 2**63, 2**64]))
+def test_only_equality_of_ids_counts_however_large_they_are(requests, blocks, beyond):
+    large = [(length, out, [beyond - 1 - i for i in ids]) for length, out, ids in requests]
+    for name, rules in RULES.items():
+        policy = "lru" if name == "kvbm" else rules.default_policy
+        small, same = (
+            rules.replay(trace_of(each, BLOCK), blocks=blocks + 8, policy=policy)
+            for each in (requests, large)
+        )
+        assert (small.hit_tokens, small.evictions) == (same.hit_tokens, same.evictions)
+
+
+def test_an_id_is_never_taken_for_a_block_of_an_answer():
+    # The first answer gets the first invented key: whoever asks for that id must not hit it.
+    trace = trace_of([(4, 5, (0,)), (8, 1, (2**62, 1))], BLOCK)
+    for rules in ("kvbm", "mocker"):
+        policy = RULES[rules].default_policy
+        assert RULES[rules].replay(trace, blocks=4, policy=policy).hit_tokens == 0
+
+
+@pytest.mark.parametrize("rules", ["kvbm", "mocker", "lmcache", "kvcache-sim"])
+@pytest.mark.parametrize("blocks", [0, -3])
+def test_a_cache_without_room_is_refused(rules, blocks):
+    policy = RULES[rules].default_policy
+    with pytest.raises(InvalidConfig, match=f"blocks = {blocks}"):
+        RULES[rules].replay(trace_of([(1, 1, (0,))], 1), blocks=blocks, policy=policy)
+
+
+@given(st.data())
+def test_ids_that_come_back_under_other_parents_follow_the_prose_too(data):
+    """No real trace has them, and nothing forbids them. Blocks of one token, and no answer."""
+    size = data.draw(st.sampled_from([1, 2]))
+    requests = []
+    for ids in data.draw(st.lists(st.permutations(range(6)), min_size=1, max_size=6)):
+        length = data.draw(st.integers(1, 5 * size))
+        blocks = -(-length // size)
+        requests.append((length, data.draw(st.integers(0, 3)), tuple(ids[:blocks])))
+    counted = [(length, max(out, 1), ids) for length, out, ids in requests]
+    longest = max(-(-(length + out - 1) // size) for length, out, _ in counted)
+    capacity = longest + data.draw(st.integers(0, 3))
+    trace = trace_of(requests, size)
+    mocker = RULES["mocker"].replay(trace, blocks=capacity, policy="lru")
+    assert (mocker.hit_tokens, mocker.evictions) == plain_rules.mocker(counted, capacity, size)
+    lmcache = RULES["lmcache"].replay(trace, blocks=capacity, policy="lru")
+    assert (lmcache.hit_tokens, lmcache.evictions) == plain_rules.lmcache(requests, capacity, size)
+    for policy in ("fifo", "lru", "optimal"):
+        tree = RULES["kvcache-sim"].replay(trace, blocks=capacity, policy=policy)
+        assert tree.hit_tokens == plain_rules.kvcache_sim(requests, capacity, size, policy)

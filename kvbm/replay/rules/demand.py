@@ -11,7 +11,7 @@ Source: the rules of vLLM's block pool as NVIDIA's mocker 1.6.1 plays them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from kvbm.errors import InvalidConfig
 from kvbm.replay.trace import Request, Trace
 
 FIRST_FRESH_KEY = 1 << 62
-"""Keys from here on are invented: no id of a trace is as large."""
+"""Keys from here on are invented. A trace with ids as large is renumbered: see `demands`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,19 @@ class Demand:
 
 
 def demands(trace: Trace) -> list[Demand]:
-    """Count the blocks of each request. O(ids)."""
-    return [Demand.of(request, trace.block_size) for request in trace.requests]
+    """Count the blocks of each request. O(ids).
+
+    Ids may have 64 bits. If one of them could be taken for an invented key, all are numbered
+    in order of first use instead, which changes no result: only equality of ids counts.
+    """
+    requests: Sequence[Request] = trace.requests
+    if any(max(request.ids, default=0) >= FIRST_FRESH_KEY for request in requests):
+        number_of: dict[int, int] = {}
+        requests = [
+            replace(one, ids=tuple([number_of.setdefault(i, len(number_of)) for i in one.ids]))
+            for one in requests
+        ]
+    return [Demand.of(request, trace.block_size) for request in requests]
 
 
 def capacity_for(wanted: Sequence[Demand], blocks: int | None) -> int:
@@ -66,6 +77,13 @@ def capacity_for(wanted: Sequence[Demand], blocks: int | None) -> int:
         return distinct + answers + longest
     if blocks < longest:
         raise InvalidConfig("blocks", blocks, f"the longest request needs {longest}")
+    return blocks
+
+
+def checked_blocks(blocks: int | None) -> int | None:
+    """Refuse a capacity without room for one block, by InvalidConfig."""
+    if blocks is not None and blocks < 1:
+        raise InvalidConfig("blocks", blocks, "must be at least 1")
     return blocks
 
 

@@ -29,6 +29,7 @@ from kvbm.pool.policies import FifoPolicy, LineagePolicy
 from kvbm.pool.policies.lineage import Node, Rank
 from kvbm.replay.observer import Observer
 from kvbm.replay.result import ReplayResult
+from kvbm.replay.rules.demand import checked_blocks
 from kvbm.replay.rules.store import store, store_absent
 from kvbm.replay.rules.tally import Tally
 from kvbm.replay.trace import Trace
@@ -51,6 +52,7 @@ class TreeRules:
         progress: Callable[[int], None] | None = None,
     ) -> ReplayResult:
         """See RuleSet. A run that never fills the cache in its first half has no hit rate."""
+        blocks = checked_blocks(blocks)
         paths, nodes = _paths(trace)
         total = max(1, nodes if blocks is None else blocks)
         tree = self._tree(policy, total, paths, nodes)

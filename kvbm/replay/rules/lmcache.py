@@ -21,6 +21,7 @@ from kvbm.pool.core import PoolCore
 from kvbm.pool.policies import make_policy
 from kvbm.replay.observer import Observer
 from kvbm.replay.result import ReplayResult
+from kvbm.replay.rules.demand import checked_blocks
 from kvbm.replay.rules.store import store_absent
 from kvbm.replay.rules.tally import Tally
 from kvbm.replay.trace import Trace
@@ -46,6 +47,7 @@ class LmcacheRules:
         if policy not in self.policies:
             raise InvalidConfig("policy", policy, "the rules lmcache know lru")
         chunks = [np.array(ids, np.uint64) for ids, _ in self.lookups(trace)]
+        blocks = checked_blocks(blocks)
         total = len(np.unique(np.concatenate(chunks))) if blocks is None else blocks
         core = PoolCore(max(1, total), make_policy(policy), allow_duplicates=False)
         tally = Tally(self.name, policy, blocks, observer)
