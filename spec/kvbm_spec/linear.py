@@ -1,0 +1,281 @@
+"""Linear: is there one order of the calls of a history that the model can explain?
+
+What this is
+    A checker that works on the record alone. Each call took effect at one moment between
+    its begin and its end; some order of those moments must give exactly the answers that
+    were recorded. Calls of one client leave no choice, and are checked in one pass; where
+    calls overlap, the orders are searched, and no state is looked at twice.
+
+Interface, as rules of use
+    * `check(history)` gives None, or the `Impossible` event: the first end of a call up to
+      which no order explains what was recorded.
+    * A call that nobody knows the end of may have happened at any time after its begin, or
+      never.
+    * The search grows with the number of calls that overlap. After `limit` states it gives
+      up with `Undecided`, which is neither yes nor no.
+
+Clauses: KV-CON-01, KV-CON-02, KV-LIF-02, KV-REG-01, KV-EVC-02, KV-EVT-04
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kvbm_spec.history import Call, History
+from kvbm_spec.model import Model, Refused
+
+
+class Undecided(Exception):
+    """The search was given up: too many calls overlap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Impossible:
+    """The end of `call`, at `seq`, cannot have been. `instead` is what it could have been."""
+
+    seq: int
+    call: Call
+    instead: tuple[str, ...]
+
+    def __str__(self) -> str:
+        said = self.call.error or repr(self.call.result)
+        told = "" if self.call.events is None else f" with events {self.call.events}"
+        expected = " or ".join(self.instead) or "no answer, in any order"
+        return f"event {self.seq}, {self.call}: answered {said}{told}; the model: {expected}"
+
+
+class Pool:
+    """The model, with the handles of the record."""
+
+    def __init__(self, history: History) -> None:
+        self.model = Model(
+            history.slots,
+            policy=history.policy,
+            allow_duplicates=history.duplicates == "allow",
+            hold_parents=history.holds_parents,
+        )
+        self.handles: dict[str, int] = {}  # live recorded handle -> handle of the model
+        self.given: set[str] = set()
+
+    def copy(self) -> Pool:
+        """Give a pool in the same state that goes its own way."""
+        twin: Pool = Pool.__new__(Pool)
+        twin.model, twin.handles, twin.given = self.model.copy(), {**self.handles}, {*self.given}
+        return twin
+
+    def state(self) -> Hashable:
+        """Give all that decides about later answers. Nobody sees the number of a slot."""
+        model = self.model
+        names: dict[int, list[str]] = {}
+        for name, handle in sorted(self.handles.items()):
+            names.setdefault(model.handles[handle], []).append(name)
+        resting = sorted(slot.returned for slot in model.slots if slot.state == "inactive")
+        leaves = sorted(slot.leaf for slot in model.slots if slot.leaf is not None)
+        slots = Counter(
+            (
+                *(slot.state, slot.content, len(slot.holders), tuple(names.get(index, ()))),
+                None if slot.holds is None else model.slots[slot.holds].content,
+                resting.index(slot.returned) if slot.state == "inactive" else None,
+                None if slot.leaf is None else leaves.index(slot.leaf),
+                slot.frequency,
+            )
+            for index, slot in enumerate(model.slots)
+        )
+        uses = frozenset(model.uses.items()) if model.policy == "multi-lru" else None
+        return frozenset(slots.items()), frozenset(model.ties.items()), uses
+
+    def apply(self, call: Call) -> str | None:
+        """Let a call happen. Gives None if it answers as recorded, else what it answers."""
+        self.model.events = []
+        answer, error = None, None
+        try:
+            answer = getattr(self, f"_{call.op}")(**call.args)
+        except Refused as refusal:
+            if refusal.kind != "Exhausted":  # not enough is an answer
+                error = refusal.kind
+        if call.ended is None:
+            return None
+        told = [
+            ("Stored", item.name) if kind == "stored" else ("Removed", item)
+            for kind, items in self.model.events
+            for item in items
+        ]
+        same = error == call.error and (error is not None or self._bind(answer, call.result))
+        if same and call.events in (None, told):
+            return None
+        return (error or _shape(answer)) + (f" with events {told}" if told else "")
+
+    # ── calls ─────────────────────────────────────────────────────────────────────────────
+
+    def _allocate(self, n: int) -> Any:
+        return self.model.allocate(n)
+
+    def _stage(self, handle: str, key: Hashable, parent: Hashable | None = None) -> Any:
+        number = self._live(handle)
+        self.model.stage([number], [key], parent)
+        return self._use_up(handle)
+
+    def _register(self, handle: str) -> Any:
+        (answer,) = self.model.register([self._live(handle)])
+        self._use_up(handle)
+        return answer
+
+    def _match(self, keys: list[Hashable]) -> Any:
+        return self.model.match(keys)
+
+    def _scan(self, keys: list[Hashable]) -> Any:
+        return self.model.scan(keys)
+
+    def _release(self, handle: str) -> Any:
+        self.model.release([self._live(handle)])
+        self._use_up(handle)
+
+    def _reset(self, handle: str) -> Any:
+        self.model.clear_block(self._live(handle))
+        return self._use_up(handle)
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────
+
+    def _live(self, handle: str) -> int:
+        if handle not in self.handles:
+            raise Refused("StaleHandle")
+        return self.handles[handle]
+
+    def _use_up(self, handle: str) -> int:
+        return self.handles.pop(handle)
+
+    def _bind(self, answer: Any, recorded: Any) -> bool:
+        """Give the recorded names to the handles of an answer, if there are as many."""
+        if answer is None or recorded is None:
+            return answer is recorded
+        if isinstance(recorded, str):
+            answer, recorded = [answer], [recorded]
+        if isinstance(answer, dict):  # of a scan: pairs, in whatever order
+            names = dict(recorded)
+            if names.keys() != answer.keys():
+                return False
+            answer, recorded = [*answer.values()], [names[key] for key in answer]
+        if len(answer) != len(recorded) or self.given & {*recorded}:
+            return False
+        self.given.update(recorded)
+        self.handles.update(zip(recorded, answer, strict=True))
+        return len({*recorded}) == len(recorded)
+
+
+def check(history: History, *, limit: int = 100_000) -> Impossible | None:
+    """Find the first event that no order of the calls explains.
+
+    Parameters
+    ----------
+    limit : states
+        How many the search may look at.
+
+    Raises
+    ------
+    Undecided
+        It has looked at so many.
+
+    Complexity
+    ----------
+    O(calls) where no two overlap; in the worst case exponential in the calls that do.
+    """
+    ends = sorted(call.ended for call in history.calls if call.ended is not None)
+    reached, instead = _search(history, limit)
+    if reached is None:
+        return None
+    # A call that was open then may have ended as recorded in no order, and still the record
+    # up to here is possible: look at beginnings of it until one is not.
+    for seq in [end for end in ends if end >= reached]:
+        stuck, instead = _search(_until(history, seq), limit)
+        if stuck is not None:
+            (call,) = [each for each in history.calls if each.ended == seq]
+            return Impossible(seq, call, tuple(sorted(instead.get(seq, ()))))
+    raise AssertionError("a whole history is one of its beginnings")
+
+
+def _search(history: History, limit: int) -> tuple[int | None, dict[int, set[str]]]:
+    """Try orders, depth first. Gives the end that none gets beyond, and what was expected."""
+    calls = history.calls
+    stack: list[tuple[Pool, int, frozenset[int]]] = [(Pool(history), 0, frozenset())]
+    seen: set[Hashable] = set()
+    instead: dict[int, set[str]] = {}
+    farthest, looked = -1, 0
+    while stack:
+        pool, start, done = stack.pop()
+        while True:
+            while start in done:  # all calls before `start` have happened
+                done -= {start}
+                start += 1
+            wall = _wall(calls, start, done)
+            if wall is None:
+                return None, {}
+            farthest = max(farthest, wall)
+            options = list(_options(calls, start, done, wall))
+            looked += 1
+            if looked > limit:
+                raise Undecided(f"gave up after {limit} states")
+            if len(options) > 1:
+                here = start, done, pool.state()
+                if here in seen:
+                    break
+                seen.add(here)
+                stack += [
+                    (then, start, done | {index})
+                    for index in reversed(options)
+                    if _happens(then := pool.copy(), calls[index], instead)
+                ]
+                break
+            if not _happens(pool, calls[options[0]], instead):
+                break
+            done |= {options[0]}
+    return farthest, instead
+
+
+def _happens(pool: Pool, call: Call, instead: dict[int, set[str]]) -> bool:
+    otherwise = pool.apply(call)
+    if otherwise is not None and call.ended is not None:
+        instead.setdefault(call.ended, set()).add(otherwise)
+    return otherwise is None
+
+
+def _wall(calls: list[Call], start: int, done: frozenset[int]) -> int | None:
+    """Give the first end of a call that has not happened: whatever begins later must wait."""
+    first: int | None = None
+    for index in range(start, len(calls)):
+        call = calls[index]
+        if first is not None and call.invoked > first:
+            break
+        if call.ended is not None and index not in done:
+            first = call.ended if first is None else min(first, call.ended)
+    return first
+
+
+def _options(calls: list[Call], start: int, done: frozenset[int], wall: int) -> Iterator[int]:
+    for index in range(start, len(calls)):
+        if calls[index].invoked > wall:
+            break
+        if index not in done:
+            yield index
+
+
+def _until(history: History, seq: int) -> History:
+    """Give the beginning of a history: what ended later is open."""
+    calls = [
+        call if call.ended is None or call.ended <= seq else replace(call, ended=None)
+        for call in history.calls
+        if call.invoked < seq
+    ]
+    return replace(history, calls=calls)
+
+
+def _shape(answer: Any) -> str:
+    if answer is None:
+        return "None"
+    if isinstance(answer, int):
+        return "a handle"
+    if isinstance(answer, dict):
+        return f"handles of {[*answer]}"
+    return f"{len(answer)} handles"
