@@ -66,8 +66,16 @@ class Tiers(RuleBasedStateMachine):
         self.held.pop(data.draw(st.integers(0, len(self.held) - 1))).release()
 
     @rule(names=LISTS, which=st.integers(0, 1), priority=st.integers(0, 2))
-    def offload(self, names, which, priority):
+    def offload_whatever(self, names, which, priority):
         self.offloads.append(self.routes[which].enqueue(names, [priority] * len(names)))
+
+    @rule(data=st.data(), which=st.integers(0, 1), priority=st.integers(0, 2))
+    def offload(self, data, which, priority):
+        """Most names are not there. Those that are make the better tests."""
+        there = sorted(self.tiers[which].pool._core.registry.entries())
+        if there:
+            names = data.draw(st.lists(st.sampled_from(there), min_size=1, unique=True))
+            self.offloads.append(self.routes[which].enqueue(names, [priority] * len(names)))
 
     @precondition(lambda self: self.offloads)
     @rule(data=st.data())
@@ -100,6 +108,15 @@ class Tiers(RuleBasedStateMachine):
         silent = [move for move in self.mover.moves if not move.future.done()]
         data.draw(st.sampled_from(silent)).give_up(TimeoutError("injected"))
 
+    @precondition(lambda self: any(not move.future.done() for move in self.mover.moves))
+    @rule(data=st.data())
+    def a_copy_is_cancelled(self, data):
+        silent = [move for move in self.mover.moves if not move.future.done()]
+        move = data.draw(st.sampled_from(silent))
+        self.mover.moves.remove(move)
+        move.future.cancel()
+        move.finished.set_result(None)
+
     @rule(where=st.integers(0, 2), count=st.integers(1, 2))
     def evict(self, where, count):
         pool = self.tiers[where].pool
@@ -118,6 +135,7 @@ class Tiers(RuleBasedStateMachine):
             self.onboardings.remove(onboarding)
             with onboarding.wait(0) as blocks:
                 assert len(blocks) <= onboarding.present + onboarding.loading
+                self.reached["onboarded"] += len(blocks)
 
     @invariant()
     def every_block_that_can_be_matched_has_its_own_bytes(self):
@@ -155,6 +173,7 @@ class Tiers(RuleBasedStateMachine):
         for onboarding in self.onboardings:
             self.reached["onboarded"] += len(onboarding.wait(0))
         self.onboardings.clear()
+        assert self.onboarder._loading == {}
         for blocks in self.held:
             blocks.release()
         for one in self.tiers:
