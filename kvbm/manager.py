@@ -57,6 +57,7 @@ from kvbm.tiering import (
     TwoSinks,
     WriteBack,
     WriteThrough,
+    count_offloaded,
 )
 from kvbm.transfer import TransferStatistics
 
@@ -185,8 +186,7 @@ class KvBlockManager:
     def statistics(self) -> ManagerStatistics:
         """Take a picture of all numbers."""
         pools = {name: tier.pool.statistics() for name, tier in self._tiers.items()}
-        ways: list[Route | WriteBack] = [*self._routes, *self._write_backs]
-        offloaded = {f"{w.source.name} to {w.target.name}": dict(w.ended) for w in ways}
+        offloaded = count_offloaded([*self._routes, *self._write_backs])
         index = None if self._persistent is None else self._persistent.statistics()
         return ManagerStatistics(pools, offloaded, self._engines.statistics(), index)
 

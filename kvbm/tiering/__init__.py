@@ -9,6 +9,7 @@ from kvbm.tiering.outcome import Ended, Offload, Outcome
 from kvbm.tiering.persistent import PersistentDisk
 from kvbm.tiering.route import Limits, Route
 from kvbm.tiering.tier import Copy, Mover, Tier
+from kvbm.tiering.ways import count_offloaded
 from kvbm.tiering.write_back import WriteBack
 from kvbm.tiering.write_through import TwoSinks, WriteThrough
 
@@ -35,4 +36,5 @@ __all__ = [
     "TwoSinks",
     "WriteBack",
     "WriteThrough",
+    "count_offloaded",
 ]

@@ -497,3 +497,12 @@ def test_closing_in_no_time_ends_every_block_that_is_on_its_way(tmp_path):
         manager.close(timeout=0)
     assert offload.wait(10)
     assert len(offload.ended) == len(names)
+
+
+def test_statistics_of_a_way_count_offloads_by_hand_and_by_eviction(tmp_path):
+    with KvBlockManager(config(tmp_path, device=2, mode="write_back")) as manager:
+        store(manager.device(), [1, 2]).release()
+        assert manager.offload([1]).wait(10)
+        store(manager.device(), [3, 4]).release()
+        ended = manager.statistics().offloaded["device to host"]
+        assert (ended[Outcome.COMPLETED], ended[Outcome.FILTERED]) == (2, 1)
