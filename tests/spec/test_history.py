@@ -5,12 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import sys
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from kvbm_spec.history import Call, History, Malformed, read
 from kvbm_spec.linear import Impossible, Pool, Undecided, check
+from kvbm_spec.record import Recorded, Recorder
+from kvbm_spec.subject import Env, PoolConfig, SubjectError
+
+from kvbm.cli.subject import KvbmSubject
 
 CONFIG = {"type": "config", "slots": 2}
 
@@ -306,6 +313,69 @@ def test_the_checker_agrees_with_trying_all_orders_on_histories_that_were_change
                 each.ended = each.ended if each.ended in ends and each.ended < found.seq else None
             assert not check(replace(made, calls=shorter)), "up to that event all could have been"
     assert 30 < sum(verdicts) < 220
+
+
+# ── the product, recorded ─────────────────────────────────────────────────────────────────
+
+
+def work(client: Recorded, seed: int, calls: int) -> None:
+    """Use a pool as one of several threads, each with its own handles, also when used up."""
+    choose = random.Random(seed)
+    handles: list[str] = []
+    for _ in range(calls):
+        op = choose.choice(("allocate", "stage", "register", "match", "release", "scan", "reset"))
+        handle = choose.choice(handles[-6:]) if handles else None
+        with suppress(SubjectError):
+            if op == "allocate" or handle is None:
+                handles += client.allocate(choose.randint(1, 2)) or []
+            elif op == "match":
+                handles += client.match(choose.choice([[0], [1], [0, 1]]))
+            elif op == "scan":
+                handles += client.scan([0, 1]).values()
+            elif op == "stage":
+                handles.append(client.stage(handle, choose.randrange(2)))
+            elif op == "release":
+                client.release(handle)
+            else:
+                handles.append(getattr(client, op)(handle))
+
+
+def recorded(seed: int, threads: int, calls: int) -> History:
+    """Let threads use the product's pool, and give what was recorded."""
+    lines: list[str] = []
+    subject = KvbmSubject()
+    config = PoolConfig(slots=3, policy="lru")
+    manager = subject.open(config, Env())
+    pen = Recorder(lines.append, config, subject.capabilities())
+    workers = [
+        threading.Thread(target=work, args=(pen.client(str(n), manager), seed + n, calls))
+        for n in range(threads)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return read(lines)
+
+
+@pytest.mark.clause("KV-CON-01", "KV-CON-02")
+def test_the_histories_of_the_product_with_threads_can_be_put_in_order() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        histories = [recorded(seed, threads=3, calls=25) for seed in range(0, 120, 3)]
+    finally:
+        sys.setswitchinterval(before)
+    assert not [str(found) for each in histories if (found := check(each))]
+    ops = {call.op for each in histories for call in each.calls if call.error is None}
+    assert ops == {"allocate", "stage", "register", "match", "release", "scan", "reset"}
+    assert sum(map(overlaps, histories)) > 20
+
+
+def overlaps(history: History) -> int:
+    """Count the calls that were begun while another was open."""
+    ends = [call.ended or 0 for call in history.calls]
+    return sum(max(ends[:n], default=0) > call.invoked for n, call in enumerate(history.calls))
 
 
 # ── the form ──────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@ from kvbm_spec.process import ProcessSubject
 from kvbm_spec.subject import Capabilities, PoolConfig
 from kvbm_spec.vectors import Vector, load, policies_that_agree, predicted, read, run, write
 
+from kvbm.cli.subject import KvbmSubject
 from kvbm.identity import block_hashes, sequence_hashes
 
 DATA = Path(__file__).parents[2] / "spec" / "kvbm_spec" / "data"
@@ -106,6 +107,11 @@ def test_a_correct_manager_passes_all_that_it_declares() -> None:
     skipped = {id_ for id_, result in results.items() if result.status == "skip"}
     assert {id_ for id_ in skipped if id_.startswith("bugs/")} == {"bugs/BUG-17", "bugs/BUG-18"}
     assert all("allow" in id_ for id_ in skipped if id_.startswith("shortest/"))
+
+
+def test_the_product_passes_all_of_them() -> None:
+    results = [run(vector, KvbmSubject()) for vector in load()]
+    assert [str(result) for result in results if result.status != "pass"] == []
 
 
 MUTANTS = {
