@@ -24,6 +24,7 @@ from kvbm.errors import KvbmError
 
 COMMANDS = {
     "bench": "measure the speed of pools and hashes, beside peers where they are installed",
+    "conform": "judge a block manager, our own or another, by the specification",
     "replay": "replay a trace, or an invented one, and compare eviction policies",
 }
 

@@ -34,7 +34,7 @@ from kvbm_spec.twin import Twin
 BLIND_DEPTH = 6
 """Longest history of a subject that shows no snapshot."""
 
-ENOUGH = 2_000
+ENOUGH = 1_000
 """States after which a search that has found failures ends."""
 
 
@@ -123,7 +123,7 @@ class Pair:
 
     def _before(self) -> Twin:
         """Give the model as it was before the last call."""
-        twin = Twin(self.config, self._capabilities)
+        twin = self.twin.fresh()
         for step in self.steps[:-1]:
             twin.apply(step.op)
         return twin
@@ -190,7 +190,7 @@ class _Search:
         if pair.failure is None:
             self._ask(pair, list(final(pair.twin)))
             pair.twin.situations["drained"] += 1
-        self._end(pair)
+        self._end(pair, len(here.steps))
         if self.depth is not None and len(here.steps) >= self.depth:
             return
         for op in changing(here.twin, self.scope, self.config, self.capabilities):
@@ -198,7 +198,7 @@ class _Search:
             self._ask(pair, [op])
             if pair.failure is None:
                 self._reach(pair)
-            self._end(pair)
+            self._end(pair, len(here.steps))
 
     def _open(self, here: _Reached) -> Pair:
         """Bring a fresh pool to a state that was reached before, by the same calls."""
@@ -229,10 +229,13 @@ class _Search:
             self.seen.add(look)
             self.edge.append(_Reached(pair.twin.copy(), tuple(pair.steps)))
 
-    def _end(self, pair: Pair) -> None:
+    def _end(self, pair: Pair, length: int) -> None:
         self.findings.situations.update(pair.twin.situations.keys())
         pair.player.close()
-        if pair.failure is not None:
+        if pair.failure is None:
+            return
+        known = self.findings.failures.get(pair.failure.clause)
+        if known is None or len(known.steps) > length + 1:
             self.findings.add(shortest(self.subject, pair.failure))
 
 

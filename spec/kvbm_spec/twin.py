@@ -33,6 +33,7 @@ class Twin:
     """A model of the pool that `config` asks for, of a subject of these capabilities."""
 
     def __init__(self, config: PoolConfig, capabilities: Capabilities) -> None:
+        self._made_of = config, capabilities
         self.model = Model(
             config.slots,
             block_size=config.block_size,
@@ -54,6 +55,10 @@ class Twin:
         other.live, other.dead = {**self.live}, {**self.dead}
         other.situations = Counter()
         return other
+
+    def fresh(self) -> Twin:
+        """Give a twin of the same pool as it was opened."""
+        return Twin(*self._made_of)
 
     # ── calls ─────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,139 @@
+"""Command: the suite from a shell, for `python -m kvbm_spec` and for `kvbm conform`.
+
+What this is
+    Arguments, the loading of subjects by name, and exit codes.
+
+        python -m kvbm_spec run mypkg.kv:Subject --profile ci --report out
+        python -m kvbm_spec replay out/fail-KV-REG-03.json mypkg.kv:Subject
+
+Interface, as rules of use
+    * A subject is `module:Class`, made without arguments; the current folder is searched.
+    * Exit codes: 0 conforms; 1 does not; 2 the subject or a file cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kvbm_spec import replayed
+from kvbm_spec.clauses import UnknownClause
+from kvbm_spec.explore import Findings, replay
+from kvbm_spec.profiles import PROFILES
+from kvbm_spec.report import failure_text, save, text
+from kvbm_spec.run import Report, run
+from kvbm_spec.status import NOTHING_EXPECTED, read_expectations
+from kvbm_spec.subject import Subject
+
+FAILED, UNUSABLE = 1, 2
+
+
+class Unusable(Exception):
+    """What was asked for cannot be done; the text says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; give the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="kvbm_spec", description="Judge a KV block manager by the specification."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    runner = commands.add_parser("run", help="run the suite against a subject")
+    runner.add_argument("subject", help="the subject, as module:Class")
+    add_options(runner)
+    player = commands.add_parser("replay", help="play a stored history against a subject")
+    player.add_argument("replay", type=Path, help="a fail-*.json")
+    player.add_argument("subject", help="the subject, as module:Class")
+    arguments = parser.parse_args(argv)
+    try:
+        subject = load_subject(arguments.subject)
+        if arguments.command == "replay":
+            return play(subject, arguments.replay)
+        return conform(subject, arguments)
+    except Unusable as error:
+        sys.stderr.write(f"kvbm_spec: error: {error}\n")
+        return UNUSABLE
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a run."""
+    parser.add_argument(
+        "--profile", choices=[*PROFILES], default="ci", help="how hard to search (default: ci)"
+    )
+    parser.add_argument("--expect", type=Path, metavar="FILE", help="failures that are known")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write results, JUnit XML, a page, failures"
+    )
+
+
+def conform(subject: Subject, arguments: argparse.Namespace) -> int:
+    """Run the suite and print the report; searches are told on stderr as they end."""
+    try:
+        expected = (
+            NOTHING_EXPECTED if arguments.expect is None else read_expectations(arguments.expect)
+        )
+    except (OSError, ValueError, UnknownClause) as error:
+        raise Unusable(str(error)) from error
+    report = run(
+        subject,
+        arguments.profile,
+        expected=expected,
+        today=datetime.now(UTC).date(),
+        say=_say,
+    )
+    sys.stdout.write(f"{text(report)}\n")
+    if arguments.report is not None:
+        for path in save(report, arguments.report):
+            _say(f"wrote {path}")
+    return 0 if report.ok else FAILED
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"  {line}\n")
+
+
+def play(subject: Subject, file: Path) -> int:
+    """Play one stored history; print where model and subject part."""
+    try:
+        config, ops = replayed.read(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{file}: {error}") from error
+    failure, _ = replay(subject, config, ops, found_by=f"replay of {file.name}")
+    if failure is None:
+        sys.stdout.write(f"PASS {file.name}: {len(ops)} calls, as the model has them\n")
+        return 0
+    report = Report(subject=subject, profile="repro", findings=Findings())
+    sys.stdout.write(f"{failure_text(failure, report)}\n")
+    return FAILED
+
+
+def load_subject(name: str) -> Subject:
+    """Make the subject `module:Class`.
+
+    Raises
+    ------
+    Unusable
+        There is none; the message says what was missing.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon or not module or not attribute:
+        raise Unusable(f"{name!r} names no subject; write module:Class, such as mypkg.kv:Subject")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        subject: Subject = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise Unusable(f"{name}: {error}") from error
+    absent = [
+        each
+        for each in ("name", "version", "spec_version", "capabilities", "open")
+        if not hasattr(subject, each)
+    ]
+    if absent:
+        raise Unusable(f"{name} is no subject: it has no {', '.join(absent)}")
+    return subject
