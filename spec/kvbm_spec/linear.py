@@ -13,18 +13,22 @@ Interface, as rules of use
       never.
     * The search grows with the number of calls that overlap. After `limit` states it gives
       up with `Undecided`, which is neither yes nor no.
+    * `python -m kvbm_spec.linear FILE` judges a file. Exit codes: 0 possible; 1 impossible;
+      2 no history, or undecided.
 
 Clauses: KV-CON-01, KV-CON-02, KV-LIF-02, KV-REG-01, KV-EVC-02, KV-EVT-04
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from kvbm_spec.history import Call, History
+from kvbm_spec.history import Call, History, Malformed, read
 from kvbm_spec.model import Model, Refused
 
 
@@ -279,3 +283,21 @@ def _shape(answer: Any) -> str:
     if isinstance(answer, dict):
         return f"handles of {[*answer]}"
     return f"{len(answer)} handles"
+
+
+def main(file: str) -> int:
+    """Judge a file; give the exit code."""
+    try:
+        history = read(Path(file).read_text("utf-8").splitlines())
+        found = check(history)
+    except (Malformed, Undecided, OSError) as error:
+        sys.stderr.write(f"error: {file}: {error}\n")
+        return 2
+    clients = len({call.client for call in history.calls})
+    told = found or f"possible: {len(history.calls)} calls of {clients} clients"
+    sys.stdout.write(f"{told}\n")
+    return 0 if found is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))

@@ -37,8 +37,12 @@ _TAIL: Final = 2_000
 """Bytes of stderr that a report shows."""
 
 
-class AdapterError(Exception):
-    """The adapter does not keep the protocol. The status of a run is ERROR, not FAIL."""
+class AdapterError(BaseException):
+    """The adapter does not keep the protocol. The status of a run is ERROR, not FAIL.
+
+    It is no `Exception`: who takes whatever a subject raises for an outcome of the subject
+    must not take this for one.
+    """
 
 
 class ProgramFailed(Exception):

@@ -11,6 +11,8 @@ Interface, as rules of use
     * A vector holds under each order of eviction in `policies`, with or without parents
       held. One that a subject does not declare is skipped, and says why.
     * `predicted(...)` is what the model says; vectors and model must agree.
+    * `python -m kvbm_spec.vectors COMMAND…` asks a program behind `spec/protocol.md`. Exit
+      codes: 0 all passed or were skipped; 1 one failed; 2 the adapter is broken.
 
 Clauses: KV-LIF-01, KV-LIF-02, KV-CAP-06, KV-REG-01, KV-REG-02, KV-EVC-02
 """
@@ -18,6 +20,8 @@ Clauses: KV-LIF-01, KV-LIF-02, KV-CAP-06, KV-REG-01, KV-REG-02, KV-EVC-02
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,6 +32,7 @@ from typing import Any, Final
 from kvbm_spec import schema
 from kvbm_spec.operations import Op, Outcome, Step, key_from
 from kvbm_spec.player import Player
+from kvbm_spec.process import AdapterError, ProcessSubject
 from kvbm_spec.subject import Capabilities, PoolConfig, Subject
 from kvbm_spec.twin import Twin
 
@@ -190,3 +195,25 @@ def _outcome(step: dict[str, Any]) -> Outcome:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def main(command: Sequence[str]) -> int:
+    """Ask a program all vectors; give the exit code."""
+    counts: Counter[str] = Counter()
+    try:
+        with ProcessSubject(command) as subject:
+            for vector in load():
+                result = run(vector, subject)
+                counts[result.status] += 1
+                if result.status == "fail":
+                    sys.stdout.write(f"FAIL {result.reason}\n")
+    except (AdapterError, OSError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    totals = ", ".join(f"{counts[status]} {status}" for status in ("pass", "fail", "skip"))
+    sys.stdout.write(f"{subject.name} {subject.version}: {totals}\n")
+    return min(counts["fail"], 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

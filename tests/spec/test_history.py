@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from kvbm_spec.history import Call, History, Malformed, read
-from kvbm_spec.linear import Impossible, Pool, Undecided, check
+from kvbm_spec.linear import Impossible, Pool, Undecided, check, main
 from kvbm_spec.record import Recorded, Recorder
 from kvbm_spec.subject import Env, PoolConfig, SubjectError
 
@@ -418,3 +418,16 @@ def test_what_is_no_history_is_refused_with_its_line(lines, words) -> None:
 def test_what_is_no_json_is_refused_with_its_line() -> None:
     with pytest.raises(Malformed, match="line 2: "):
         read([json.dumps(CONFIG), "{"])
+
+
+def test_a_file_is_judged_from_the_shell_and_the_exit_code_tells(tmp_path, capsys) -> None:
+    file = tmp_path / "trace.ndjson"
+    for lines, code, words in (
+        ([CONFIG, BEGIN, END], 0, "possible: 1 calls of 1 clients"),
+        ([CONFIG, BEGIN, END | {"result": []}], 1, "event 2, client a: allocate(n=1): answered []"),
+        ([CONFIG, END], 2, "line 2: this call was not begun"),
+    ):
+        file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+        assert main(str(file)) == code
+        assert words in "".join(capsys.readouterr())
+    assert main(str(tmp_path / "none")) == 2

@@ -15,12 +15,13 @@ from kvbm_spec import lifecycle as table
 from kvbm_spec.operations import Op, Outcome
 from kvbm_spec.process import ProcessSubject
 from kvbm_spec.subject import Capabilities, PoolConfig
-from kvbm_spec.vectors import Vector, load, policies_that_agree, predicted, read, run, write
+from kvbm_spec.vectors import Vector, load, main, policies_that_agree, predicted, read, run, write
 
 from kvbm.cli.subject import KvbmSubject
 from kvbm.identity import block_hashes, sequence_hashes
 
 DATA = Path(__file__).parents[2] / "spec" / "kvbm_spec" / "data"
+PROTOCOL = Path(__file__).parents[2] / "spec" / "protocol.md"
 ADAPTER = Path(__file__).parents[2] / "spec" / "examples" / "adapter.py"
 
 BUGS = [vector for vector in load() if vector.bugs]
@@ -175,6 +176,22 @@ def test_what_is_not_declared_is_skipped_with_the_reason() -> None:
     assert str(run(vector, Other())) == "skip: does not declare duplicates reject"
     wanted = replace(vector, duplicates="allow", policies=("lineage",))
     assert str(run(wanted, Other())) == "skip: declares none of lineage"
+
+
+def test_a_program_is_asked_from_the_shell_and_the_exit_code_tells(tmp_path, capsys) -> None:
+    assert main([sys.executable, "-S", str(ADAPTER)]) == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(r"tiny 1.0: \d+ pass, 0 fail, \d+ skip\n", told)
+    assert told.replace("tiny", "tiny-c") in PROTOCOL.read_text("utf-8"), "the page shows others"
+    mutant, broken = tmp_path / "mutant.py", tmp_path / "broken.py"
+    source = ADAPTER.read_text("utf-8")
+    mutant.write_text(source.replace("self.inactive.pop(0)", "self.inactive.pop()"), "utf-8")
+    assert main([sys.executable, "-S", str(mutant)]) == 1
+    assert "FAIL bugs/BUG-12, step 16: allocate(1) -> " in capsys.readouterr().out
+    broken.write_text(source.replace('answer["ok"] = getattr', 'answer["yes"] = getattr'), "utf-8")
+    assert main([sys.executable, "-S", str(broken)]) == 2
+    assert "error: allocate: an answer has either ok or error" in capsys.readouterr().err
+    assert main(["./no-such-program"]) == 2
 
 
 # ── one form ──────────────────────────────────────────────────────────────────────────────
