@@ -22,14 +22,12 @@ Clauses: KV-CON-01, KV-CON-02, KV-LIF-02, KV-REG-01, KV-EVC-02, KV-EVT-04
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kvbm_spec.history import Call, History, Malformed, read
-from kvbm_spec.model import Model, Refused
+from kvbm_spec.witness import Witness
 
 
 class Undecided(Exception):
@@ -49,124 +47,6 @@ class Impossible:
         told = "" if self.call.events is None else f" with events {self.call.events}"
         expected = " or ".join(self.instead) or "no answer, in any order"
         return f"event {self.seq}, {self.call}: answered {said}{told}; the model: {expected}"
-
-
-class Pool:
-    """The model, with the handles of the record."""
-
-    def __init__(self, history: History) -> None:
-        self.model = Model(
-            history.slots,
-            policy=history.policy,
-            allow_duplicates=history.duplicates == "allow",
-            hold_parents=history.holds_parents,
-        )
-        self.handles: dict[str, int] = {}  # live recorded handle -> handle of the model
-        self.given: set[str] = set()
-
-    def copy(self) -> Pool:
-        """Give a pool in the same state that goes its own way."""
-        twin: Pool = Pool.__new__(Pool)
-        twin.model, twin.handles, twin.given = self.model.copy(), {**self.handles}, {*self.given}
-        return twin
-
-    def state(self) -> Hashable:
-        """Give all that decides about later answers. Nobody sees the number of a slot."""
-        model = self.model
-        names: dict[int, list[str]] = {}
-        for name, handle in sorted(self.handles.items()):
-            names.setdefault(model.handles[handle], []).append(name)
-        resting = sorted(slot.returned for slot in model.slots if slot.state == "inactive")
-        leaves = sorted(slot.leaf for slot in model.slots if slot.leaf is not None)
-        slots = Counter(
-            (
-                *(slot.state, slot.content, len(slot.holders), tuple(names.get(index, ()))),
-                None if slot.holds is None else model.slots[slot.holds].content,
-                resting.index(slot.returned) if slot.state == "inactive" else None,
-                None if slot.leaf is None else leaves.index(slot.leaf),
-                slot.frequency,
-            )
-            for index, slot in enumerate(model.slots)
-        )
-        uses = frozenset(model.uses.items()) if model.policy == "multi-lru" else None
-        return frozenset(slots.items()), frozenset(model.ties.items()), uses
-
-    def apply(self, call: Call) -> str | None:
-        """Let a call happen. Gives None if it answers as recorded, else what it answers."""
-        self.model.events = []
-        answer, error = None, None
-        try:
-            answer = getattr(self, f"_{call.op}")(**call.args)
-        except Refused as refusal:
-            if refusal.kind != "Exhausted":  # not enough is an answer
-                error = refusal.kind
-        if call.ended is None:
-            return None
-        told = [
-            ("Stored", item.name) if kind == "stored" else ("Removed", item)
-            for kind, items in self.model.events
-            for item in items
-        ]
-        same = error == call.error and (error is not None or self._bind(answer, call.result))
-        if same and call.events in (None, told):
-            return None
-        return (error or _shape(answer)) + (f" with events {told}" if told else "")
-
-    # ── calls ─────────────────────────────────────────────────────────────────────────────
-
-    def _allocate(self, n: int) -> Any:
-        return self.model.allocate(n)
-
-    def _stage(self, handle: str, key: Hashable, parent: Hashable | None = None) -> Any:
-        number = self._live(handle)
-        self.model.stage([number], [key], parent)
-        return self._use_up(handle)
-
-    def _register(self, handle: str) -> Any:
-        (answer,) = self.model.register([self._live(handle)])
-        self._use_up(handle)
-        return answer
-
-    def _match(self, keys: list[Hashable]) -> Any:
-        return self.model.match(keys)
-
-    def _scan(self, keys: list[Hashable]) -> Any:
-        return self.model.scan(keys)
-
-    def _release(self, handle: str) -> Any:
-        self.model.release([self._live(handle)])
-        self._use_up(handle)
-
-    def _reset(self, handle: str) -> Any:
-        self.model.clear_block(self._live(handle))
-        return self._use_up(handle)
-
-    # ── inside ────────────────────────────────────────────────────────────────────────────
-
-    def _live(self, handle: str) -> int:
-        if handle not in self.handles:
-            raise Refused("StaleHandle")
-        return self.handles[handle]
-
-    def _use_up(self, handle: str) -> int:
-        return self.handles.pop(handle)
-
-    def _bind(self, answer: Any, recorded: Any) -> bool:
-        """Give the recorded names to the handles of an answer, if there are as many."""
-        if answer is None or recorded is None:
-            return answer is recorded
-        if isinstance(recorded, str):
-            answer, recorded = [answer], [recorded]
-        if isinstance(answer, dict):  # of a scan: pairs, in whatever order
-            names = dict(recorded)
-            if names.keys() != answer.keys():
-                return False
-            answer, recorded = [*answer.values()], [names[key] for key in answer]
-        if len(answer) != len(recorded) or self.given & {*recorded}:
-            return False
-        self.given.update(recorded)
-        self.handles.update(zip(recorded, answer, strict=True))
-        return len({*recorded}) == len(recorded)
 
 
 def check(history: History, *, limit: int = 100_000) -> Impossible | None:
@@ -203,7 +83,7 @@ def check(history: History, *, limit: int = 100_000) -> Impossible | None:
 def _search(history: History, limit: int) -> tuple[int | None, dict[int, set[str]]]:
     """Try orders, depth first. Gives the end that none gets beyond, and what was expected."""
     calls = history.calls
-    stack: list[tuple[Pool, int, frozenset[int]]] = [(Pool(history), 0, frozenset())]
+    stack: list[tuple[Witness, int, frozenset[int]]] = [(Witness(history), 0, frozenset())]
     seen: set[Hashable] = set()
     instead: dict[int, set[str]] = {}
     farthest, looked = -1, 0
@@ -238,7 +118,7 @@ def _search(history: History, limit: int) -> tuple[int | None, dict[int, set[str
     return farthest, instead
 
 
-def _happens(pool: Pool, call: Call, instead: dict[int, set[str]]) -> bool:
+def _happens(pool: Witness, call: Call, instead: dict[int, set[str]]) -> bool:
     otherwise = pool.apply(call)
     if otherwise is not None and call.ended is not None:
         instead.setdefault(call.ended, set()).add(otherwise)
@@ -273,16 +153,6 @@ def _until(history: History, seq: int) -> History:
         if call.invoked < seq
     ]
     return replace(history, calls=calls)
-
-
-def _shape(answer: Any) -> str:
-    if answer is None:
-        return "None"
-    if isinstance(answer, int):
-        return "a handle"
-    if isinstance(answer, dict):
-        return f"handles of {[*answer]}"
-    return f"{len(answer)} handles"
 
 
 def main(file: str) -> int:

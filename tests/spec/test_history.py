@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from kvbm_spec.history import Call, History, Malformed, read
-from kvbm_spec.linear import Impossible, Pool, Undecided, check, main
+from kvbm_spec.linear import Impossible, Undecided, check, main
 from kvbm_spec.record import Recorded, Recorder
 from kvbm_spec.subject import Env, PoolConfig, SubjectError
+from kvbm_spec.witness import Witness
 
 from kvbm.cli.subject import KvbmSubject
 
@@ -227,7 +228,7 @@ def happened(seed: int, clients: int, calls: int) -> History:
     """Make a history that can have been: each call takes effect between its two lines."""
     choose = random.Random(seed)
     made = History(slots=choose.randint(1, 2))
-    pool, seq, names = Pool(made), itertools.count(), itertools.count()
+    pool, seq, names = Witness(made), itertools.count(), itertools.count()
     doing: dict[int, Call] = {}
     effected: set[int] = set()
     while len(made.calls) < calls or doing:
@@ -253,7 +254,7 @@ def happened(seed: int, clients: int, calls: int) -> History:
     return made
 
 
-def _take_effect(pool: Pool, call: Call, names: itertools.count[int]) -> None:
+def _take_effect(pool: Witness, call: Call, names: itertools.count[int]) -> None:
     """Let the call happen, and record what the model answers."""
     for result, error in _answers(call.op, names):
         guess = replace(call, ended=0, result=result, error=error)
@@ -285,7 +286,7 @@ def in_some_order(history: History) -> bool:
             for two in ended
             if one.ended is not None and one.ended < two.invoked
         )
-        pool = Pool(history)
+        pool = Witness(history)
         if respects and all(pool.apply(call) is None for call in order):
             return True
     return False
