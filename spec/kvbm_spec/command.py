@@ -5,6 +5,7 @@ What this is
 
         python -m kvbm_spec run mypkg.kv:Subject --profile ci --report out
         python -m kvbm_spec replay out/fail-KV-REG-03.json mypkg.kv:Subject
+        python -m kvbm_spec check --history trace.ndjson
 
 Interface, as rules of use
     * A subject is `module:Class`, made without arguments; the current folder is searched.
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kvbm_spec import replayed
+from kvbm_spec import linear, replayed
 from kvbm_spec.clauses import UnknownClause
 from kvbm_spec.explore import Findings, replay
 from kvbm_spec.profiles import PROFILES
@@ -48,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     player = commands.add_parser("replay", help="play a stored history against a subject")
     player.add_argument("replay", type=Path, help="a fail-*.json")
     player.add_argument("subject", help="the subject, as module:Class")
+    checker = commands.add_parser("check", help="judge a history that was recorded")
+    checker.add_argument("--history", required=True, metavar="FILE", help="NDJSON")
     arguments = parser.parse_args(argv)
+    if arguments.command == "check":
+        return linear.main(arguments.history)
     try:
         subject = load_subject(arguments.subject)
         if arguments.command == "replay":

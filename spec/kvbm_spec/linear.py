@@ -13,8 +13,8 @@ Interface, as rules of use
       never.
     * The search grows with the number of calls that overlap. After `limit` states it gives
       up with `Undecided`, which is neither yes nor no.
-    * `python -m kvbm_spec.linear FILE` judges a file. Exit codes: 0 possible; 1 impossible;
-      2 no history, or undecided.
+    * `python -m kvbm_spec check --history FILE` judges a file. Exit codes:
+      0 possible; 1 impossible; 2 no history, or undecided.
 
 Clauses: KV-CON-01, KV-CON-02, KV-LIF-02, KV-REG-01, KV-EVC-02, KV-EVT-04
 """
@@ -167,7 +167,3 @@ def main(file: str) -> int:
     told = found or f"possible: {len(history.calls)} calls of {clients} clients"
     sys.stdout.write(f"{told}\n")
     return 0 if found is None else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]))

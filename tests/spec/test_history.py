@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from kvbm_spec import command, linear
 from kvbm_spec.history import Call, History, Malformed, read
-from kvbm_spec.linear import Impossible, Undecided, check, main
+from kvbm_spec.linear import Impossible, Undecided, check
 from kvbm_spec.record import Recorded, Recorder
 from kvbm_spec.subject import Env, PoolConfig, SubjectError
 from kvbm_spec.witness import Witness
@@ -429,6 +430,6 @@ def test_a_file_is_judged_from_the_shell_and_the_exit_code_tells(tmp_path, capsy
         ([CONFIG, END], 2, "line 2: this call was not begun"),
     ):
         file.write_text("\n".join(map(json.dumps, lines)), "utf-8")
-        assert main(str(file)) == code
+        assert command.main(["check", "--history", str(file)]) == code
         assert words in "".join(capsys.readouterr())
-    assert main(str(tmp_path / "none")) == 2
+    assert linear.main(str(tmp_path / "none")) == 2
