@@ -90,18 +90,21 @@ class FrequencyFilter:
     def refuses(self, sequence_hash: SequenceHash, priority: int) -> str | None:  # noqa: ARG002  protocol
         """See OffloadFilter. O(1), and O(entries) at a decay."""
         now = self._clock()
-        while now >= self._next_decay:
-            self._decay()
-            self._next_decay += self._interval
+        if now >= self._next_decay:  # many rounds at once, if nobody asked for long
+            rounds = int((now - self._next_decay) // self._interval) + 1
+            self._decay(rounds)
+            self._next_decay += rounds * self._interval
         count = min(2 * self.counts.get(sequence_hash, 0), _LARGEST_COUNT) or 1
         self.counts[sequence_hash] = count
         while len(self.counts) > self._most:
-            self._decay()
+            self._decay(1)
             self._next_decay = now + self._interval
         return f"frequency {count} < {self._least}" if count < self._least else None
 
-    def _decay(self) -> None:
-        self.counts = {name: count - 1 for name, count in self.counts.items() if count > 1}
+    def _decay(self, rounds: int) -> None:
+        self.counts = {
+            name: count - rounds for name, count in self.counts.items() if count > rounds
+        }
 
 
 @final

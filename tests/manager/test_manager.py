@@ -506,3 +506,29 @@ def test_statistics_of_a_way_count_offloads_by_hand_and_by_eviction(tmp_path):
         store(manager.device(), [3, 4]).release()
         ended = manager.statistics().offloaded["device to host"]
         assert (ended[Outcome.COMPLETED], ended[Outcome.FILTERED]) == (2, 1)
+
+
+@pytest.mark.clause("KV-LIV-03")
+def test_write_back_goes_on_while_every_thread_of_the_engine_is_busy(tmp_path):
+    with KvBlockManager(config(tmp_path, device=2, mode="write_back")) as manager:
+        free = threading.Event()
+        busy = [manager._engines.threads._own.submit(free.wait, 30) for _ in range(8)]
+        store(manager.device(), [1, 2]).release()
+        hurry = threading.Thread(target=manager.device().allocate_blocks, args=[2], daemon=True)
+        hurry.start()
+        hurry.join(10)
+        waited = hurry.is_alive()
+        free.set()
+        assert not waited, "it needed one of those threads"
+        assert all(one.result() for one in busy)
+        assert manager.host().contains([1, 2]) == [True, True]
+
+
+def test_a_closed_manager_leaves_no_hook_no_subscription_and_no_view(tmp_path):
+    for mode in ("write_back", "write_through"):
+        with KvBlockManager(config(tmp_path, mode=mode)) as manager:
+            device, [block] = manager.device(), manager.device().allocate_blocks(1)
+        assert device.on_evict is None
+        assert manager.events._subscriptions == []
+        with pytest.raises(ViewsNotAvailable):
+            block.layer_view(0, 0)

@@ -88,3 +88,27 @@ def test_a_filter_that_wants_a_second_look_loses_the_first_reuse_of_every_block(
         if name not in stored and asked.refuses(name, 0) is None:
             stored.add(name)
     assert hits == 50  # of 100 reuses
+
+
+def test_after_a_long_silence_all_rounds_of_decay_come_at_once():
+    now = [1e6]
+    frequency = FrequencyFilter(2, interval=1e-12, clock=lambda: now[0])
+    frequency.refuses(1, 0)
+    now[0] += 3600.0
+    assert frequency.refuses(1, 0) == "frequency 1 < 2"
+
+
+def test_after_an_early_decay_the_interval_starts_anew():
+    now = [0.0]
+    frequency = FrequencyFilter(2, interval=10.0, most_entries=2, clock=lambda: now[0])
+    for name in (0, 0, 0, 1, 1, 1):
+        frequency.refuses(name, 0)
+    now[0] = 9.0
+    frequency.refuses(2, 0)
+    assert frequency.counts == {0: 3, 1: 3}
+    now[0] = 11.0
+    frequency.refuses(0, 0)
+    assert frequency.counts == {0: 6, 1: 3}
+    now[0] = 19.0
+    frequency.refuses(0, 0)
+    assert frequency.counts == {0: 10, 1: 2}

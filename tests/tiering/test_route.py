@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from itertools import pairwise
 
 import pytest
 from hand_mover import HandMover, readable, store, tier
 
 from kvbm.errors import InvalidConfig, InvalidHash
-from kvbm.tiering import Limits, Outcome, PriorityFilter, Route
+from kvbm.events import EventLog
+from kvbm.tiering import Limits, Outcome, PriorityFilter, Route, WriteThrough
 
 
 def outcomes(offload):
@@ -412,3 +414,25 @@ def test_a_filter_that_raises_fails_its_batch_and_the_books_balance():
     assert "no idea about 2" in offload.ended[2].reason
     assert route.enqueued == sum(route.ended.values()) == 2
     assert device.pool.available_blocks() == host.pool.available_blocks() == 4
+
+
+def test_an_offload_is_no_use_of_its_source():
+    device, host = tier("device", 4, policy="multi-lru"), tier("host", 4)
+    route = Route(device, host, HandMover(at_once=True))
+    store(device, [1]).release()
+    uses = []
+    device.pool._core.policy.used = lambda ids: uses.extend(ids.tolist())
+    assert outcomes(route.enqueue([1])) == {1: Outcome.COMPLETED}
+    assert uses == []
+
+
+def test_only_from_the_device_a_low_priority_ends_what_is_copied():
+    log = EventLog()
+    tiers = [tier(name, 4, events=log) for name in ("device", "host", "disk")]
+    mover = HandMover(at_once=True)
+    routes = [Route(source, target, mover) for source, target in pairwise(tiers)]
+    log.subscribe(WriteThrough(routes, 2))
+    store(tiers[0], [1], priority=1).release()
+    store(tiers[1], [2], priority=1).release()
+    assert tiers[1].pool.contains([1]) == [False]
+    assert tiers[2].pool.contains([2]) == [True]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hand_mover import HandMover, readable, store, tier
 
@@ -134,3 +136,23 @@ def test_a_target_with_a_log_of_its_own_tells_it_then_too():
     theirs.subscribe(lambda _: seen.append(device.pool.contains([1])))
     device.pool.allocate_blocks(1).release()
     assert seen == [[False]]
+
+
+@pytest.mark.clause("KV-TIR-02")
+def test_a_slot_has_no_heir_before_a_copy_that_did_not_answer_has_ended():
+    device, host = tier("device", 1), tier("host", 1)
+
+    class Late(HandMover):
+        def move(self, *arguments):
+            move = super().move(*arguments)
+            move.give_up(TimeoutError("no answer"))
+            threading.Timer(0.1, self.finish).start()
+            return move
+
+    mover = Late()
+    saved = WriteBack(device, host, mover)
+    store(device, [1]).release()
+    device.pool.allocate_blocks(1)
+    assert mover.moves == []
+    assert saved.ended[Outcome.FAILED] == 1
+    assert host.pool.statistics().empty == 1
