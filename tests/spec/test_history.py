@@ -213,6 +213,34 @@ def test_the_first_impossible_event_does_not_depend_on_how_later_ones_end() -> N
     assert found.seq == 3
 
 
+def test_what_two_orders_lead_to_is_one_state_only_if_no_later_call_can_tell() -> None:
+    """A call that is open to the end keeps the search at a choice, whose first try is wrong."""
+    open_call, take = 'c> release {"handle": "v"}', 'a> allocate {"n": 2}'
+    named = [
+        *(f'a> stage {{"handle": "{h}", "key": "{k}"}}' for h, k in (("s0", "K"), ("s1", "L"))),
+        *('a> register {"handle": "t0"}', 'a> register {"handle": "t1"}'),
+    ]
+    answers = ['a: "t0"', 'a: "t1"', 'a: "u0"', 'a: "u1"']
+    two = [open_call, take, 'a: ["s0", "s1"]', *itertools.chain(*zip(named, answers, strict=True))]
+    both = ['a> release {"handle": "u0"}', 'b> release {"handle": "u1"}', "a: null", "b: null"]
+    for victim in "KL":
+        evicted = f'a: ["v"] | [["Removed", "{victim}"]]'
+        assert not check(history(*two, *both, 'a> allocate {"n": 1}', evicted, "c: null"))
+
+    same = [text.replace('"L"', '"K"') for text in two[:-4]]
+    overlap = ['a> register {"handle": "t0"}', 'b> register {"handle": "t1"}', 'a: "u0"', 'b: "u1"']
+    for handle in ("u0", "u1"):  # the one that came second is the duplicate, whose slot is free
+        let_go = [f'a> release {{"handle": "{handle}"}}', "a: null"]
+        calls = [*same, *overlap, *let_go, 'a> allocate {"n": 1}', 'a: ["v"]', "c: null"]
+        assert not check(history(*calls, duplicates="allow"))
+
+
+def test_no_state_is_looked_at_twice() -> None:
+    calls = [f'{client}> allocate {{"n": 1}}' for client in "abcdefgh"]
+    calls += [f'{client}: ["{client}"]' for client in "abcdefgh"]
+    assert check(history(*calls, slots=7), limit=2_000)
+
+
 def test_a_search_that_grows_too_far_is_given_up() -> None:
     calls = [f'{client}> allocate {{"n": 1}}' for client in "abcdefgh"]
     calls += [f'{client}: ["{client}"]' for client in "abcdefgh"]

@@ -279,6 +279,8 @@ def test_after_a_failure_the_next_pool_gets_a_new_program(opened: Open, tmp_path
         pool = subject.open(CONFIG, Env())
         with pytest.raises(ProgramFailed):
             pool.register("die")
+        del pool  # gives back a program that is dead
+        gc.collect()
         assert _program_of(subject.open(CONFIG, Env()))
 
 

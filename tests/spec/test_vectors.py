@@ -162,6 +162,20 @@ def test_a_wrong_manager_fails_the_vector_of_its_bug(name: str, tmp_path: Path) 
     assert f"{bug}, step {result.index + 1}: " in result.reason
 
 
+def test_a_manager_that_declares_no_events_is_not_asked_for_them(tmp_path: Path) -> None:
+    source = ADAPTER.read_text("utf-8")
+    silent = tmp_path / "silent.py"
+    silent.write_text(
+        source.replace('"policies"', '"events": False, "policies"').replace(
+            'answer["events"]', "_"
+        ),
+        "utf-8",
+    )
+    with ProcessSubject([sys.executable, "-S", str(silent)]) as subject:
+        assert not subject.capabilities().events
+        assert {run(vector, subject).status for vector in BUGS} == {"pass", "skip"}
+
+
 def test_what_is_not_declared_is_skipped_with_the_reason() -> None:
     class Other:
         name, version, spec_version = "other", "1", "1.0"
