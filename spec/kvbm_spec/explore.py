@@ -34,7 +34,7 @@ from kvbm_spec.twin import Twin
 BLIND_DEPTH = 6
 """Longest history of a subject that shows no snapshot."""
 
-ENOUGH = 1_000
+ENOUGH = 250
 """States after which a search that has found failures ends."""
 
 
@@ -106,6 +106,7 @@ class Pair:
         self.twin = Twin(config, self._capabilities)
         self.steps: list[Step] = []
         self.failure: Failure | None = None
+        self._last: PoolSnapshot | None = None
 
     def step(self, op: Op) -> Failure | None:
         """Make one call on both, and compare all that can be seen."""
@@ -118,7 +119,8 @@ class Pair:
             self.twin.situations["bytes"] += 1
         self.steps.append(Step(op, expected, got))
         if expected == got:
-            return self.judge()
+            idle = expected.error is not None or (not expected.value and op.name != "release")
+            return self.judge(idle=idle)
         return self.judge(blame_step(self._before(), op, expected, got))
 
     def _before(self) -> Twin:
@@ -128,13 +130,18 @@ class Pair:
             twin.apply(step.op)
         return twin
 
-    def judge(self, verdict: Verdict | None = None) -> Failure | None:
-        """Note a failure, of this verdict or of what the snapshot shows."""
+    def judge(self, verdict: Verdict | None = None, *, idle: bool = False) -> Failure | None:
+        """Note a failure, of this verdict or of what the snapshot shows.
+
+        After a call that changes nothing (`idle`) a snapshot that has not changed is as
+        right as it was.
+        """
         snapshot = None
         try:
             snapshot = self.player.snapshot()
-            if verdict is None and snapshot is not None:
+            if verdict is None and snapshot is not None and not (idle and snapshot == self._last):
                 verdict = blame_snapshot(self.twin, snapshot)
+            self._last = snapshot
         except Exception as crash:  # noqa: BLE001 - a snapshot that cannot be taken is a failure
             verdict = verdict or Verdict("KV-CAP-02", f"snapshot() raised {crash!r}")
         if verdict is not None:

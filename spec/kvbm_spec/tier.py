@@ -176,11 +176,9 @@ class Tier:
 
     def check(self) -> None:
         """Assert what must hold in every state, of this description itself."""
-        known = {
-            h: [s for s in range(len(self.slots)) if h in self.slots[s].holders]
-            for h in self.handles
-        }
-        assert known == {handle: [slot] for handle, slot in self.handles.items()}, known
+        for handle, home in self.handles.items():
+            known = [s for s in range(len(self.slots)) if handle in self.slots[s].holders]
+            assert known == [home], f"handle {handle} of slot {home} is held by {known}"
         empty = [index for index, slot in enumerate(self.slots) if slot.state == "empty"]
         assert sorted(self.empty) == empty, f"KV-CAP-02: {self.empty}"
         for index, slot in enumerate(self.slots):

@@ -1,0 +1,223 @@
+"""A run from gate to report: statuses, expectations, files, command line, pytest."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from kvbm_spec import clauses, command, replayed, report
+from kvbm_spec.checks import CHECKS
+from kvbm_spec.explore import Findings, explore, replay
+from kvbm_spec.moves import Scope
+from kvbm_spec.run import Report, _Judge, run
+from kvbm_spec.status import Expectations, Status, read_expectations
+from kvbm_spec.subject import Capabilities, Event, PoolConfig
+
+from kvbm.cli.subject import KvbmManager, KvbmSubject
+from kvbm.pool import POLICIES, home
+
+TODAY = date(2030, 1, 1)
+DAY_ONE = Expectations({}, {"KV-EVT-01": {"id": "KV-EVT-01", "reason": "no events yet"}})
+
+
+class LruOnly(KvbmSubject):
+    """Our own pool under one policy, to be quick."""
+
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities(), policies=("lru",), duplicates=("reject",))
+
+
+class Silent(KvbmManager):
+    """Declares events, and tells nothing of what is stored."""
+
+    def drain_events(self) -> list[Event]:
+        return [event for event in super().drain_events() if event.kind != "Stored"]
+
+
+class SilentSubject(LruOnly):
+    def open(self, config, env) -> KvbmManager:
+        del env
+        return Silent(config)
+
+
+class Dead(KvbmManager):
+    """Has no slots."""
+
+    def match(self, keys):
+        raise KeyError(keys)
+
+
+class DeadSubject(LruOnly):
+    def open(self, config, env) -> KvbmManager:
+        del env
+        return Dead(config)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _from_outside() -> Iterator[None]:
+    """Leave the pool's own checks out: here the suite must find what is wrong, and be quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(home, "_CHECK", False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def right() -> Report:
+    return run(LruOnly(), "smoke", today=TODAY)
+
+
+@pytest.fixture(scope="module")
+def silent() -> Report:
+    return run(SilentSubject(), "smoke", today=TODAY)
+
+
+def statuses(of: Report) -> dict[str, Status]:
+    return {result.clause: result.status for result in of.results}
+
+
+# ── our own pool ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.clause("KV-LIF-01", "KV-LIF-02", "KV-LIF-05", "KV-LIF-06", "KV-LIF-08", "KV-CAP-10")
+@pytest.mark.clause("KV-REG-01", "KV-REG-02", "KV-REG-03", "KV-EVC-01", "KV-EVC-02", "KV-EVC-05")
+@pytest.mark.parametrize("duplicates", ["reject", "allow"])
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_our_own_pool_is_right_in_every_short_history(policy: str, duplicates: str) -> None:
+    config = PoolConfig(slots=2, policy=policy, duplicates=duplicates)
+    findings = explore(KvbmSubject(), config, Scope(slots=2, depth=5))
+    assert not findings.failures
+    assert findings.states > 100
+
+
+def test_our_own_pool_conforms(right: Report) -> None:
+    assert right.ok, report.text(right)
+    assert {c for c, status in statuses(right).items() if status is Status.PASS} == (
+        CHECKS.keys() - {"KV-REG-10"}
+    )
+
+
+# ── statuses ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_clause_has_one_status_and_every_check_a_clause(right: Report) -> None:
+    assert [result.clause for result in right.results] == [c.id for c in clauses.load()]
+    assert all(clauses.lookup(clause) for clause in CHECKS)
+
+
+def test_a_failure_fails_its_clause_and_not_the_others(silent: Report) -> None:
+    assert statuses(silent)["KV-EVT-01"] is Status.FAIL
+    assert statuses(silent)["KV-LIF-06"] is Status.PASS
+    assert not silent.ok
+
+
+def test_a_pool_that_fails_the_gate_is_asked_no_more() -> None:
+    found = statuses(run(DeadSubject(), "smoke", today=TODAY))
+    assert found["KV-LIF-01"] is Status.FAIL
+    assert found["KV-EVC-02"] is Status.BLOCKED
+
+
+def test_a_run_that_reached_nothing_is_vacuous() -> None:
+    judged = _Judge(LruOnly(), Findings(), blocked=False)("KV-EVC-02")
+    assert judged.status is Status.VACUOUS
+    assert judged.status.bad
+
+
+# ── expectations ──────────────────────────────────────────────────────────────────────────
+
+
+def test_an_announced_failure_is_expected_and_a_pass_is_an_error(
+    right: Report, silent: Report
+) -> None:
+    results = {r.clause: r for r in silent.results}
+    assert DAY_ONE.judge(results["KV-EVT-01"], TODAY).status is Status.EXPECTED_FAIL
+    fine = {r.clause: r for r in right.results}
+    assert DAY_ONE.judge(fine["KV-EVT-01"], TODAY).status is Status.ERROR
+    late = Expectations({}, {"KV-EVT-01": {"reason": "r", "until": "2029-12-31"}})
+    assert late.judge(results["KV-EVT-01"], TODAY).status is Status.ERROR
+
+
+def test_a_declaration_that_differs_is_a_problem() -> None:
+    declared = Expectations({"policies": ["fifo"]}, {})
+    assert declared.problems(LruOnly().capabilities())
+    assert not Expectations({"events": True}, {}).problems(LruOnly().capabilities())
+
+
+def test_a_file_of_expectations_is_read_strictly(tmp_path: Path) -> None:
+    file = tmp_path / "known.toml"
+    file.write_text('[[expected_failure]]\nid = "KV-EVT-01"\nreason = "none yet"\n')
+    assert set(read_expectations(file).failures) == {"KV-EVT-01"}
+    file.write_text('[[expected_failure]]\nid = "KV-EVT-01"\n')
+    with pytest.raises(ValueError, match="reason"):
+        read_expectations(file)
+    file.write_text('[[expected_failure]]\nid = "KV-EVT-' + '99"\nreason = "r"\n')
+    with pytest.raises(clauses.UnknownClause):
+        read_expectations(file)
+
+
+# ── reports ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_failure_reads_as_a_short_history(silent: Report) -> None:
+    said = report.text(silent)
+    assert "FAIL KV-EVT-01  register(h1) did not send Stored(K0)" in said
+    assert "after 3 calls" in said
+    assert "expected: h2  Stored(K0)" in said
+    assert "replay: python -m kvbm_spec replay fail-KV-EVT-01.json SUBJECT" in said
+
+
+def test_the_files_of_a_report_can_be_read_and_replayed(silent: Report, tmp_path: Path) -> None:
+    names = {path.name for path in report.save(silent, tmp_path)}
+    assert {"results.json", "junit.xml", "report.html", "fail-KV-EVT-01.json"} <= names
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results["clauses"]) == len(clauses.load())
+    cases = ET.fromstring((tmp_path / "junit.xml").read_text()).findall("testcase")  # noqa: S314
+    assert len(cases) == len(clauses.load())
+    page = (tmp_path / "report.html").read_text()
+    assert "KV-EVT-01" in page
+    assert "http" not in page
+    config, ops = replayed.read((tmp_path / "fail-KV-EVT-01.json").read_text())
+    assert replay(SilentSubject(), config, ops)[0] is not None
+    assert replay(LruOnly(), config, ops)[0] is None
+
+
+# ── the command ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_says_what_it_cannot_use(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("nothing", "no.such.module:Class", "json:Nothing", "pathlib:Path"):
+        assert command.main(["run", name]) == command.UNUSABLE
+        assert capsys.readouterr().err.startswith("kvbm_spec: error:")
+
+
+def test_a_history_is_replayed_from_the_command(
+    silent: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report.save(silent, tmp_path)
+    file = str(tmp_path / "fail-KV-EVT-01.json")
+    assert command.main(["replay", file, "kvbm.cli.subject:KvbmSubject"]) == 0
+    assert "PASS" in capsys.readouterr().out
+    (tmp_path / "broken.json").write_text("{}")
+    broken = str(tmp_path / "broken.json")
+    assert command.main(["replay", broken, "kvbm.cli.subject:KvbmSubject"]) == command.UNUSABLE
+
+
+def test_pytest_shows_one_test_for_each_clause(tmp_path: Path) -> None:
+    subject = "kvbm.cli.subject:KvbmSubject"
+    words = [sys.executable, "-m", "pytest", "-p", "kvbm_spec.plugin", "--kvbm-subject", subject]
+    done = subprocess.run(  # noqa: S603 - our own words
+        [*words, "-q", "-k", "KV-SHD-01 or KV-TIR-01"],
+        cwd=tmp_path,
+        env={**os.environ, "KVBM_CHECK": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
