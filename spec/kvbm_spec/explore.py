@@ -34,7 +34,7 @@ from kvbm_spec.twin import Twin
 BLIND_DEPTH = 6
 """Longest history of a subject that shows no snapshot."""
 
-ENOUGH = 250
+ENOUGH = 1_000
 """States after which a search that has found failures ends."""
 
 

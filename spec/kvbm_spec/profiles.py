@@ -48,7 +48,7 @@ PROFILES: Final = {
     "smoke": Profile(
         name="smoke",
         every_pool=False,
-        exhaustive=Scope(slots=2),
+        exhaustive=Scope(slots=3),
         random=Scope(slots=4, keys=6, clients=3),
         limits=_limits(20, 30),
     ),
@@ -57,7 +57,7 @@ PROFILES: Final = {
         every_pool=True,
         exhaustive=Scope(slots=3),
         random=Scope(slots=5, keys=8, clients=3),
-        limits=_limits(50, 50),
+        limits=_limits(150, 50),
     ),
     "nightly": Profile(
         name="nightly",

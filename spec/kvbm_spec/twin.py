@@ -162,7 +162,7 @@ class Twin:
         )
         ties = frozenset(model.ties.items())
         uses = frozenset(model.uses.items()) if counts else None
-        return tuple(slots), ties, uses, self._last_dead(), self.removed, self.discarded
+        return tuple(slots), ties, uses, self._last_dead(), bool(self.removed)
 
     def _last_dead(self) -> Hashable:
         """Tell where the last dead handle points: a mistake there shows once it is reused."""
