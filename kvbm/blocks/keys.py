@@ -31,6 +31,8 @@ Hashes: TypeAlias = Sequence[SequenceHash] | Keys
 """Sequence hashes of one call: uint64[blocks], or a sequence of integers or bytes."""
 
 _UINT64 = np.dtype(np.uint64)
+_UINT64 = np.dtype(np.uint64)
+_NO_LISTS = (bytes, bytearray, str, type(None))
 _MASK = (1 << 64) - 1
 
 
@@ -60,12 +62,12 @@ def to_keys(hashes: Hashes, bits: int = 64) -> Keys:
     """
     if (
         isinstance(hashes, np.ndarray)
-        and hashes.dtype == np.uint64
+        and hashes.dtype == _UINT64
         and hashes.ndim == 1
         and bits == 64
     ):
-        return np.ascontiguousarray(hashes)
-    if isinstance(hashes, bytes | bytearray | str | None):
+        return hashes if hashes.flags.c_contiguous else np.ascontiguousarray(hashes)
+    if isinstance(hashes, _NO_LISTS):
         raise InvalidHash(0, hashes, bits)  # one name, and not a sequence of them
     if bits > 64:
         return np.array([fold(name, bits, i) for i, name in enumerate(hashes)], np.uint64)
