@@ -231,7 +231,7 @@ def _broken(change) -> Any:
         (lambda data: data["steps"][1].update(expect={}), r"steps\[1\].expect: fits 0 of 2 forms"),
         (lambda data: data["steps"][0].update(events=[["Stored"]]), r"events\[0\]: fits 0 of 2"),
     ],
-    ids=str,
+    ids=[f"change {number}" for number in range(10)],
 )
 def test_a_vector_of_another_form_is_refused_with_the_place(change, complaint) -> None:
     with pytest.raises(schema.Mismatch, match=complaint):
