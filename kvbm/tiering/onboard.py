@@ -156,6 +156,8 @@ class Onboarder:
         # Re-entrant: a finaliser may onboard in the middle of a call.
         self._lock = threading.RLock()
         self._loading: dict[SequenceHash, Load] = {}
+        # Blocks that could not be loaded and could not be removed, since somebody holds them.
+        self._bad: set[tuple[str, SequenceHash]] = set()
 
     def onboard(
         self, sequence_hashes: Sequence[SequenceHash], *, layer_wise: bool = False
@@ -213,12 +215,23 @@ class Onboarder:
     def _found(self, names: Sequence[SequenceHash], slower: list[Tier], parts: int) -> Load | None:
         """Make a load of what the next tier that has `names[0]` can give; drop those before."""
         while slower:
-            wanted = list(takewhile(lambda name: name not in self._loading, names))
+            wanted = list(takewhile(partial(self._may_load, slower[0]), names))
             originals = slower[0].pool.match_sequence_hashes(wanted)
             if len(originals):
                 return self._load(slower[0], wanted, originals, parts)
             slower.pop(0)
         return None
+
+    def _may_load(self, source: Tier, name: SequenceHash) -> bool:
+        """Say no to what is being loaded, and to what failed and is still there."""
+        if name in self._loading:
+            return False
+        bad = (source.name, name)
+        if bad in self._bad:
+            if source.pool.reset_blocks([name]).not_reset_blocks:
+                return False
+            self._bad.remove(bad)  # removed now, or gone long ago: a miss like any other
+        return True
 
     def _load(
         self,
@@ -284,7 +297,9 @@ class Onboarder:
         blameless = (CancelledError, TransferEngineClosed, TransfersAbandoned)
         if not all(isinstance(error, blameless) for error in load.errors):
             with suppress(ProgressEngineShutdown):  # then it has no blocks any more
-                load.source.pool.reset_blocks(load.names)
+                held = load.source.pool.reset_blocks(load.names).not_reset_blocks
+                with self._lock:
+                    self._bad.update((load.source.name, name) for name in held)
         with self._lock:
             for name in load.names:
                 self._loading.pop(name, None)  # a list may name a block twice

@@ -348,3 +348,23 @@ def test_what_was_there_at_once_is_used_once():
     onboarder((device, host), HandMover()).onboard([1]).wait(0).release()
     numbers = device.pool.statistics()
     assert (numbers.requested, numbers.matched) == (1, 1)
+
+
+@pytest.mark.clause("KV-TIR-06", "KV-LIV-02")
+def test_a_block_that_cannot_be_loaded_is_a_miss_also_while_somebody_holds_it():
+    _, host, _ = tiers = three()
+    mover = HandMover()
+    held = store(host, [1])
+    boarder = onboarder(tiers, mover)
+    onboarding = boarder.onboard([1])
+    mover.fail(OSError("short read"))
+    assert len(onboarding.wait(0)) == 0
+    assert len(boarder.onboard([1]).wait(0)) == 0
+    assert mover.moves == [], "the same doomed load was begun again"
+    held.release()
+    assert len(boarder.onboard([1]).wait(0)) == 0
+    assert host.pool.contains([1]) == [False]
+    # Stored anew, it is a block like any other.
+    store(host, [1]).release()
+    assert boarder.onboard([1]).loading == 1
+    mover.finish()
