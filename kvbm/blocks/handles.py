@@ -11,6 +11,7 @@ Interface, as rules of use
       apply_token_block), or turns it into a CompleteBlock (complete, stage).
     * Dropping a handle gives its slot back; release() or `with` says so aloud.
     * A dead handle raises StaleHandleError, whatever became of its slot.
+    * A handle is for one thread at a time; the handles of one block may be in many.
 
 Clauses: KV-LIF-01, KV-LIF-02, KV-LIF-03, KV-LIF-06, KV-LIF-08, KV-OWN-01, KV-OWN-06
 """
