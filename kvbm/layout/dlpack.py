@@ -22,12 +22,12 @@ Clauses: KV-INT-01
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kvbm.layout.capsules import tensor_in
 from kvbm.layout.dtypes import DType
 
 HOST = 1
@@ -38,37 +38,6 @@ Device: TypeAlias = tuple[int, int]
 
 _FP8_SINCE = 1
 """Minor version of DLPack 1 that gave FP8 its numbers. PyTorch takes them, but asks for 1.0."""
-
-
-class _Tensor(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("type_code", ctypes.c_uint8),
-        ("type_bits", ctypes.c_uint8),
-        ("type_lanes", ctypes.c_uint16),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("byte_offset", ctypes.c_uint64),
-    )
-
-
-class _Versioned(ctypes.Structure):
-    _fields_ = (
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
-        ("context", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-        ("flags", ctypes.c_uint64),
-        ("tensor", _Tensor),
-    )
-
-
-_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
 
 
 def public(device: Device) -> Device:
@@ -113,10 +82,6 @@ def export(
     versioned = max_version is not None and max_version >= (1, 0) and _numpy_knows_versions()
     if versioned:
         capsule: Any = bits.__dlpack__(max_version=(1, 0), copy=copy)
-        managed = _Versioned.from_address(_pointer(capsule, b"dltensor_versioned"))
-        if not dtype.in_numpy and dtype is not DType.BF16:
-            managed.minor = _FP8_SINCE
-        tensor = managed.tensor
     else:
         if not bits.flags.writeable and not copy:
             raise BufferError(
@@ -124,7 +89,9 @@ def export(
                 "itself to from_dlpack(), or ask for a copy"
             )
         capsule = (bits.copy() if copy else bits).__dlpack__()
-        tensor = _Tensor.from_address(_pointer(capsule, b"dltensor"))
+    tensor, managed = tensor_in(capsule)
+    if managed is not None and not dtype.in_numpy and dtype is not DType.BF16:
+        managed.minor = _FP8_SINCE
     tensor.device_type, tensor.device_id = dl_device or shown
     if versioned or dtype is DType.BF16:
         tensor.type_code = dtype.dlpack_code

@@ -15,7 +15,6 @@ Clauses: KV-INT-05
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from kvbm.errors import InvalidStorageConfig
+from kvbm.layout.capsules import tensor_in
 from kvbm.storage.base import CPU
 
 CUDA: Final = 2
@@ -116,43 +116,8 @@ def _from_interface(owner: Any, interface: dict[str, Any], device: tuple[int, in
 
 
 # ── DLPack ────────────────────────────────────────────────────────────────────────────────
-# The structures of dlpack.h, version 1.
-
-
-class _Tensor(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("byte_offset", ctypes.c_uint64),
-    )
-
-
-class _Versioned(ctypes.Structure):
-    _fields_ = (
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
-        ("manager", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-        ("flags", ctypes.c_uint64),
-        ("tensor", _Tensor),
-    )
-
 
 _READ_ONLY: Final = 1
-
-_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-_pointer_of.restype = ctypes.c_void_p
-_pointer_of.argtypes = (ctypes.py_object, ctypes.c_char_p)
-_is_valid = ctypes.pythonapi.PyCapsule_IsValid
-_is_valid.restype = ctypes.c_int
-_is_valid.argtypes = (ctypes.py_object, ctypes.c_char_p)
 
 
 def _from_dlpack(owner: Any) -> Exported:
@@ -164,17 +129,11 @@ def _from_dlpack(owner: Any) -> Exported:
     except (BufferError, RuntimeError) as error:
         rule = f"does not let its memory out ({error})"
         raise InvalidStorageConfig("owner", type(owner).__name__, rule) from error
-    # The capsule is never marked as used. So it stays its own owner and frees what it holds
-    # when it is dropped, and no deleter has to be called from here.
-    if _is_valid(capsule, b"dltensor_versioned"):
-        versioned = _Versioned.from_address(_pointer_of(capsule, b"dltensor_versioned"))
-        tensor, read_only = versioned.tensor, bool(versioned.flags & _READ_ONLY)
-    else:
-        # Old capsules cannot say "read-only"; who exports them does so for mutable memory.
-        tensor = _Tensor.from_address(_pointer_of(capsule, b"dltensor"))
-        read_only = False
+    # Old capsules cannot say "read-only"; who exports them does so for mutable memory.
+    tensor, versioned = tensor_in(capsule)
+    read_only = versioned is not None and bool(versioned.flags & _READ_ONLY)
     shape = tensor.shape[: tensor.ndim]
-    size = (math.prod(shape) * tensor.bits * tensor.lanes + 7) // 8
+    size = (math.prod(shape) * tensor.type_bits * tensor.type_lanes + 7) // 8
     if tensor.strides and size:
         _need_dense(owner, shape, tensor.strides[: tensor.ndim])
     return Exported(

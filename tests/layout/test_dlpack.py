@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvbm.layout import BlockOrder, BoundLayout, DType, FullyContiguous, LayoutConfig, Paged
-from kvbm.layout.dlpack import _pointer, _Tensor, _Versioned
+from kvbm.layout.capsules import tensor_in
 
 Bind = Callable[..., BoundLayout]
 IN_NUMPY = [dtype for dtype in DType if dtype.in_numpy]
@@ -25,16 +24,9 @@ VERSIONED = pytest.mark.skipif(
 
 def read(capsule: Any) -> dict[str, Any]:
     """Read a capsule by the C header, as a consumer would."""
-    if "versioned" in repr(capsule):
-        managed = _Versioned.from_address(_pointer(capsule, b"dltensor_versioned"))
-        tensor, version, flags = managed.tensor, (managed.major, managed.minor), managed.flags
-    else:
-        tensor = _Tensor.from_address(_pointer(capsule, b"dltensor"))
-        version, flags = None, 0
-
-    def numbers(address: int) -> list[int]:
-        return list((ctypes.c_int64 * tensor.ndim).from_address(address))
-
+    tensor, managed = tensor_in(capsule)
+    version = None if managed is None else (managed.major, managed.minor)
+    flags = 0 if managed is None else managed.flags
     return {
         "version": version,
         "readonly": bool(flags & 1),
@@ -42,8 +34,8 @@ def read(capsule: Any) -> dict[str, Any]:
         "data": tensor.data + tensor.byte_offset,
         "device": (tensor.device_type, tensor.device_id),
         "type": (tensor.type_code, tensor.type_bits, tensor.type_lanes),
-        "shape": numbers(tensor.shape),
-        "strides": numbers(tensor.strides) if tensor.strides else None,
+        "shape": tensor.shape[: tensor.ndim],
+        "strides": tensor.strides[: tensor.ndim] if tensor.strides else None,
     }
 
 

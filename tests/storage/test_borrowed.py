@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from kvbm.errors import InvalidStorageConfig, NotAccessible
+from kvbm.layout.capsules import Tensor, Versioned
 from kvbm.storage import BorrowedStorage, StorageType
 from kvbm.storage.exported import describe, is_dense
 
@@ -249,14 +250,12 @@ class Moved:
     """A capsule of our own making, so that devices and types that NumPy has not can be tried."""
 
     def __init__(self, device: tuple[int, int], code: int = 4, bits: int = 16, offset: int = 0):
-        from kvbm.storage import exported  # noqa: PLC0415  # its private structures
-
         self.memory = (ctypes.c_uint8 * 80)()
         self._shape = (ctypes.c_int64 * 2)(4, 8)
-        tensor = exported._Tensor(
+        tensor = Tensor(
             ctypes.addressof(self.memory), *device, 2, code, bits, 1, self._shape, None, offset
         )
-        self._managed = exported._Versioned(1, 0, None, None, 0, tensor)
+        self._managed = Versioned(1, 0, None, None, 0, tensor)
 
     def __dlpack__(self, max_version: object = None) -> object:
         new = ctypes.pythonapi.PyCapsule_New
