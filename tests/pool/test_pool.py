@@ -551,3 +551,19 @@ def test_the_documents_spell_the_modes_of_eviction_otherwise() -> None:
     assert EvictionMode.Normal is EvictionMode.NORMAL
     assert EvictionMode.Aggressive is EvictionMode.AGGRESSIVE
     assert list(EvictionMode) == [EvictionMode.NORMAL, EvictionMode.AGGRESSIVE]
+
+
+def test_a_watcher_of_evictions_that_raises_loses_no_victim() -> None:
+    pool = BlockPool(2)
+    publish(pool, 1, 2).close()
+
+    def refuse(victims: Any) -> None:
+        raise OSError(f"{len(victims)} victims cannot be saved")
+
+    pool.on_evict = refuse
+    with pytest.raises(OSError, match="2 victims cannot be saved"):
+        pool.allocate_blocks(2)
+    pool._check()
+    pool.on_evict = None
+    assert pool.status().inactive_blocks == 2
+    assert len(pool.allocate_blocks(2)) == 2
