@@ -1,36 +1,27 @@
 """Checks: how each clause is checked, and what a run must have seen to say so.
 
 What this is
-    One registry. A clause passes when the search that can break it has found nothing, and
-    has been in every situation that the clause is about: a run that evicted nothing says
-    nothing about eviction, and is VACUOUS.
+    One table. A clause passes when the searches and trials that can break it have found
+    nothing, and have been in every situation that the clause is about: a run that evicted
+    nothing says nothing about eviction, and is VACUOUS.
 
 Interface, as rules of use
-    * `CHECKS[clause_id]` names the situations of `Twin.situations` and what is needed of
-      the subject. A clause that is not here is not checked yet, and is reported so.
-    * `missing(check, subject)` gives the reason for a SKIP, or None.
+    * `CHECKS[clause_id]` names the situations and the ability that the subject needs. A
+      clause that is not here is not checked, and `unchecked` says why.
+    * Clauses of the lockstep are listed here; a module of `trials` lists its own.
 
 Clauses: KV-LIF-01
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
-from kvbm_spec.subject import Env, Inspectable, PoolConfig, Storing, Subject
+from kvbm_spec.trial import Check
+from kvbm_spec.trials import TRIAL_CHECKS
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The situations that a lockstep run must reach, and what the subject must show."""
-
-    situations: tuple[str, ...]
-    needs: str = ""
-    """`snapshot`, `bytes`, `events`, or `allow` for the second answer to duplicates."""
-
-
-CHECKS: Final = {
+LOCKSTEP: Final[Mapping[str, Check]] = {
     "KV-LIF-01": Check(("wrong state",)),
     "KV-LIF-02": Check(("stale", "stale, slot in use")),
     "KV-LIF-04": Check(("evicted",), "snapshot"),
@@ -68,21 +59,7 @@ CHECKS: Final = {
     "KV-EVT-04": Check(("evicted",), "events"),
     "KV-SHD-01": Check(("closed twice",)),
 }
-"""By clause, in the order of the clauses."""
+"""Clauses that are judged by the model beside every call."""
 
-NOT_CHECKED: Final = "not checked by this version of the suite"
-
-
-def missing(check: Check, subject: Subject, config: PoolConfig) -> str | None:
-    """Tell what the subject lacks for this check; None if nothing."""
-    capabilities = subject.capabilities()
-    if check.needs == "events":
-        return None if capabilities.events else "the subject tells no events"
-    if check.needs == "allow":
-        return None if "allow" in capabilities.duplicates else "duplicates are not allowed"
-    if not check.needs:
-        return None
-    manager = subject.open(config, Env())
-    able = isinstance(manager, Inspectable if check.needs == "snapshot" else Storing)
-    manager.close()
-    return None if able else f"the subject shows no {check.needs}"
+CHECKS: Final[Mapping[str, Check]] = {**LOCKSTEP, **TRIAL_CHECKS}
+"""By clause."""

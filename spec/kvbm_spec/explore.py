@@ -23,10 +23,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from kvbm_spec.blame import Verdict, blame_snapshot, blame_step
 from kvbm_spec.moves import Scope, changing, final, refused
-from kvbm_spec.operations import Op, Step
+from kvbm_spec.operations import Line, Op, Step
 from kvbm_spec.player import Player
 from kvbm_spec.subject import Capabilities, PoolConfig, PoolSnapshot, Subject
 from kvbm_spec.twin import Twin
@@ -40,14 +41,20 @@ ENOUGH = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A clause that does not hold, and the history that shows it."""
+    """A clause that does not hold, and the history that shows it.
+
+    A lockstep history has `config`, steps of calls, and the model after them; a trial has
+    its own name, the program that it was given, and lines.
+    """
 
     verdict: Verdict
-    config: PoolConfig
-    steps: tuple[Step, ...]
+    steps: tuple[Step | Line, ...]
     found_by: str
-    twin: Twin
-    snapshot: PoolSnapshot | None
+    config: PoolConfig | None = None
+    twin: Twin | None = None
+    snapshot: PoolSnapshot | None = None
+    trial: str = ""
+    program: tuple[Any, ...] = ()
 
     @property
     def clause(self) -> str:
@@ -256,25 +263,23 @@ class _Reached:
 
 def shortest(subject: Subject, failure: Failure) -> Failure:
     """Leave out calls, one by one, as long as the same clause fails."""
-    ops = [step.op for step in failure.steps]
-    index = len(ops) - 2
+    assert failure.config is not None, "only a lockstep history can be played again in parts"
+    steps = _calls(failure)
+    index = len(steps) - 2
     while index >= 0:
-        fewer = _without(ops, index, failure)
         again = None
-        if fewer is not None:
+        if not steps[index].got.value:  # a call that gave a handle: the symbols would change
+            fewer = [step.op for step in steps[:index] + steps[index + 1 :]]
             again, _ = replay(subject, failure.config, fewer, failure.found_by)
         if again is not None and again.clause == failure.clause:
-            failure, ops = again, [step.op for step in again.steps]
-            index = min(index, len(ops) - 1)
+            failure, steps = again, _calls(again)
+            index = min(index, len(steps) - 1)
         index -= 1
     return failure
 
 
-def _without(ops: list[Op], index: int, failure: Failure) -> list[Op] | None:
-    """Leave one call out, if it gave no handle: the symbols of the rest stay what they are."""
-    if failure.steps[index].got.value:
-        return None
-    return ops[:index] + ops[index + 1 :]
+def _calls(failure: Failure) -> list[Step]:
+    return [step for step in failure.steps if isinstance(step, Step)]
 
 
 def _canonical(snapshot: PoolSnapshot) -> Hashable:

@@ -123,9 +123,24 @@ class Step:
     expected: Outcome
     got: Outcome
 
+    @property
+    def wrong(self) -> bool:
+        """Whether the subject did something else than the model."""
+        return self.expected != self.got
+
     def __str__(self) -> str:
-        same = self.expected == self.got
-        return f"{self.op} -> {self.got}" + ("" if same else f"   expected: {self.expected}")
+        return f"{self.op} -> {self.got}" + (f"   expected: {self.expected}" if self.wrong else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a trial: what was done and seen, for people."""
+
+    text: str
+    wrong: bool = False
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def _value_text(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 
 from kvbm_spec.clauses import lookup
 from kvbm_spec.explore import Failure
-from kvbm_spec.operations import key_text
+from kvbm_spec.operations import Step, key_text
 from kvbm_spec.run import Report
 from kvbm_spec.twin import Twin
 
@@ -37,6 +37,8 @@ input{width:100%}.hidden{display:none}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#17171a}pre{background:#222}
 .slot{color:#111}.step.wrong{background:#4a1d1d}}
 """
+
+PICTURED: Final = "Slots as the model has them after each call:"
 
 SCRIPT: Final = """
 for (const section of document.querySelectorAll('section')) {
@@ -73,7 +75,7 @@ def page(report: Report, text: str) -> str:
 
 def _section(failure: Failure) -> str:
     steps = "".join(
-        f"<div class='step{'' if step.expected == step.got else ' wrong'}'>"
+        f"<div class='step{' wrong' if step.wrong else ''}'>"
         f"<code>{number}. {escape(str(step))}</code><div class='slots'>{slots}</div></div>"
         for number, (step, slots) in enumerate(
             zip(failure.steps, _pictures(failure), strict=True), start=1
@@ -82,16 +84,19 @@ def _section(failure: Failure) -> str:
     return (
         f"<section><h2>{failure.clause}: {escape(failure.verdict.what)}</h2>"
         f"<p>{escape(lookup(failure.clause).sentence)}</p>"
-        f"<p>Slots as the model has them after each call:</p>"
+        f"<p>{'What was done:' if failure.twin is None else PICTURED}</p>"
         f"<div class='steps'>{steps}</div></section>"
     )
 
 
 def _pictures(failure: Failure) -> list[str]:
     """Draw the slots of the model after each call: its last state knows how to start anew."""
+    if failure.twin is None:
+        return [""] * len(failure.steps)
     twin = failure.twin.fresh()
     pictures = []
     for step in failure.steps:
+        assert isinstance(step, Step), f"a lockstep history is made of calls, not of {step}"
         twin.apply(step.op)
         pictures.append("".join(_slot(twin, index) for index in range(len(twin.model.slots))))
     return pictures

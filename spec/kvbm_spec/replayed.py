@@ -2,11 +2,11 @@
 
 What this is
     A failing history in the form of a vector: the pool, the calls, and what the model
-    answers. It names the clause, and nothing of the subject that failed it.
+    answers. Of a trial: its name and program. It names the clause, and nothing of the
+    subject that failed it.
 
 Interface, as rules of use
-    * `write` makes the text, `read` gives back the pool and the calls.
-    * Replay it with `kvbm_spec.explore.replay(subject, config, ops)`.
+    * `write` makes the text, `play` asks a subject again what stands in one.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from kvbm_spec.explore import Failure
-from kvbm_spec.operations import Op
-from kvbm_spec.subject import PoolConfig
+from kvbm_spec.explore import Failure, replay
+from kvbm_spec.operations import Op, Step
+from kvbm_spec.subject import PoolConfig, Subject
+from kvbm_spec.trial import Trial
+from kvbm_spec.trials import TRIALS
 
 
 def write(failure: Failure) -> str:
@@ -29,15 +31,21 @@ def write(failure: Failure) -> str:
             "since": "1.0",
             "generator": failure.found_by,
             "what": failure.verdict.what,
-        },
-        "config": asdict(failure.config),
-        "steps": [step.op.to_json() | step.expected.to_json() for step in failure.steps],
+        }
     }
+    if failure.config is None:
+        document |= {"trial": failure.trial, "program": list(failure.program)}
+    else:
+        calls = [step for step in failure.steps if isinstance(step, Step)]
+        document |= {
+            "config": asdict(failure.config),
+            "steps": [step.op.to_json() | step.expected.to_json() for step in calls],
+        }
     return json.dumps(document, indent=2) + "\n"
 
 
-def read(text: str) -> tuple[PoolConfig, list[Op]]:
-    """Read the pool and the calls.
+def play(subject: Subject, text: str, found_by: str) -> Failure | None:
+    """Ask a subject again; give the failure, if there still is one.
 
     Raises
     ------
@@ -46,7 +54,17 @@ def read(text: str) -> tuple[PoolConfig, list[Op]]:
     """
     document = json.loads(text)
     try:
+        if "trial" in document:
+            return _trial(document["trial"]).replay(subject, tuple(document["program"]))
         config = PoolConfig(**document["config"])
-        return config, [Op.from_json(step) for step in document["steps"]]
+        ops = [Op.from_json(step) for step in document["steps"]]
     except (KeyError, TypeError) as error:
         raise ValueError(f"this is no stored history: {error!r}") from error
+    return replay(subject, config, ops, found_by)[0]
+
+
+def _trial(name: str) -> Trial:
+    found = next((trial for trial in TRIALS if trial.name == name), None)
+    if found is None:
+        raise ValueError(f"there is no trial {name!r}")
+    return found

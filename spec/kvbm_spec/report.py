@@ -88,21 +88,26 @@ def failure_text(failure: Failure, report: Report) -> str:
     lines = [
         f"FAIL {failure.clause}  {failure.verdict.what}",
         f"  {clause.sentence}",
-        (
-            f"  subject={report.subject.name} {report.subject.version}  "
-            f"slots={failure.config.slots} policy={failure.config.policy} "
-            f"duplicates={failure.config.duplicates}"
-        ),
+        f"  subject={report.subject.name} {report.subject.version}  {config_text(failure)}",
         f"  after {calls} call{'' if calls == 1 else 's'} ({failure.found_by}):",
         *(f"    {number:2} {step}" for number, step in enumerate(failure.steps, start=1)),
-        f"  model    {model_text(failure.twin)}",
     ]
+    if failure.twin is not None:
+        lines.append(f"  model    {model_text(failure.twin)}")
     if failure.snapshot is not None:
         lines.append(f"  subject  {snapshot_text(failure.snapshot)}")
     if cause := cause_text(failure.clause):
         lines.append(f"  likely cause: {cause}")
     lines.append(f"  replay: python -m kvbm_spec replay {file_name(failure)} SUBJECT")
     return "\n".join(lines)
+
+
+def config_text(failure: Failure) -> str:
+    """Name the pool, or the trial."""
+    config = failure.config
+    if config is None:
+        return f"trial={failure.trial!r}"
+    return f"slots={config.slots} policy={config.policy} duplicates={config.duplicates}"
 
 
 def cause_text(clause_id: str) -> str:

@@ -1,7 +1,8 @@
 """Run: the whole suite against one subject, in order, to one report.
 
 What this is
-    Smoke gate, exhaustive searches, random searches, and then the judgement of each clause.
+    Smoke gate, exhaustive searches, random searches, trials, and then the judgement of each
+    clause.
 
 Interface, as rules of use
     * `run(subject, "ci")` gives a `Report`. It raises nothing for what the subject does.
@@ -18,9 +19,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Final
 
+from kvbm_spec.abilities import has
 from kvbm_spec.blame import Verdict
-from kvbm_spec.checks import CHECKS, NOT_CHECKED, missing
+from kvbm_spec.checks import CHECKS
 from kvbm_spec.clauses import load
 from kvbm_spec.explore import Failure, Findings, Pair, explore
 from kvbm_spec.machines import search
@@ -28,8 +31,11 @@ from kvbm_spec.moves import Scope
 from kvbm_spec.profiles import GATE, PROFILES, Profile, bounded, configs
 from kvbm_spec.status import NOTHING_EXPECTED, Expectations, Result, Status
 from kvbm_spec.subject import PoolConfig, Subject, SubjectError
+from kvbm_spec.trials import TRIALS
 
 Say = Callable[[str], None]
+
+NOT_CHECKED: Final = "not checked by this version of the suite"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,6 +103,10 @@ def _searches(subject: Subject, profile: Profile) -> Iterator[tuple[Findings, st
     for config in configs(subject, profile, profile.random.slots):
         name = f"{config.policy}, duplicates {config.duplicates}, random, {profile.random}"
         yield search(subject, config, profile.random, profile.limits), name
+    able = _Able(subject)
+    for trial in TRIALS:
+        if able(trial.ability):
+            yield trial.run(subject, profile.name), trial.name
 
 
 def _close_twice(subject: Subject, config: PoolConfig, findings: Findings) -> None:
@@ -127,27 +137,40 @@ def _close_twice(subject: Subject, config: PoolConfig, findings: Findings) -> No
     )
 
 
-@dataclass(frozen=True, slots=True)
+class _Able:
+    """Remembers what a subject can do, so that a pool is opened once to see it."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._config = next(configs(subject, PROFILES["smoke"], 2))
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, ability: str) -> bool:
+        if ability not in self._known:
+            self._known[ability] = has(self._subject, ability, self._config)
+        return self._known[ability]
+
+
 class _Judge:
     """Turns findings into the status of a clause."""
 
-    subject: Subject
-    findings: Findings
-    blocked: bool
+    def __init__(self, subject: Subject, findings: Findings, *, blocked: bool) -> None:
+        self._able = _Able(subject)
+        self._findings = findings
+        self._blocked = blocked
 
     def __call__(self, clause: str) -> Result:
-        check, failure = CHECKS.get(clause), self.findings.failures.get(clause)
+        check, failure = CHECKS.get(clause), self._findings.failures.get(clause)
         if failure is not None:
             return Result(clause, Status.FAIL, failure.verdict.what, failure)
         if check is None:
             return Result(clause, Status.SKIP, NOT_CHECKED)
-        lacks = missing(check, self.subject, next(configs(self.subject, PROFILES["smoke"], 2)))
-        if lacks is not None:
-            return Result(clause, Status.SKIP, lacks)
-        if self.blocked and clause not in GATE:
+        if not self._able(check.ability):
+            return Result(clause, Status.SKIP, f"the subject has no {check.ability}")
+        if self._blocked and clause not in GATE:
             return Result(clause, Status.BLOCKED, "the smoke gate failed")
-        unseen = [name for name in check.situations if not self.findings.situations[name]]
-        if unseen and not self.blocked:
+        unseen = [name for name in check.situations if not self._findings.situations[name]]
+        if unseen and not self._blocked:
             return Result(clause, Status.VACUOUS, f"never reached: {', '.join(unseen)}")
         return Result(clause, Status.PASS)
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from kvbm_spec import clauses, command, replayed, report
 from kvbm_spec.checks import CHECKS
-from kvbm_spec.explore import Findings, explore, replay
+from kvbm_spec.explore import Findings, explore
 from kvbm_spec.moves import Scope
 from kvbm_spec.run import Report, _Judge, run
 from kvbm_spec.status import Expectations, Status, read_expectations
@@ -183,9 +183,9 @@ def test_the_files_of_a_report_can_be_read_and_replayed(silent: Report, tmp_path
     page = (tmp_path / "report.html").read_text()
     assert "KV-EVT-01" in page
     assert "http" not in page
-    config, ops = replayed.read((tmp_path / "fail-KV-EVT-01.json").read_text())
-    assert replay(SilentSubject(), config, ops)[0] is not None
-    assert replay(LruOnly(), config, ops)[0] is None
+    stored = (tmp_path / "fail-KV-EVT-01.json").read_text()
+    assert replayed.play(SilentSubject(), stored, "again") is not None
+    assert replayed.play(LruOnly(), stored, "again") is None
 
 
 # ── the command ───────────────────────────────────────────────────────────────────────────

@@ -1,11 +1,11 @@
-"""BlockPool as a subject of the conformance suite.
+"""Pool: BlockPool with the calls that the suite makes of every pool.
 
 What this is
     The adapter between `kvbm_spec.subject` and this package's own pool: names and errors
     are translated, and nothing is decided here. An example for adapters of other pools.
 
 Interface, as rules of use
-    * `kvbm conform kvbm` runs the suite on it; so does `KvbmSubject` as `module:Class`.
+    * `abilities` adds what this pool can do beside that.
     * A pool has no bytes: the adapter keeps eight of them for each slot.
 
 Clauses: KV-LIF-01, KV-LIF-02, KV-INT-01
@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import kvbm_spec.subject as spec
-from kvbm_spec.subject import Capabilities, Env, Event, Key, PoolConfig, PoolSnapshot, SlotView
+from kvbm_spec.subject import Event, Key, PoolConfig, PoolSnapshot, SlotView
 
 from kvbm.blocks import CompleteBlock, MutableBlock, State
 from kvbm.blocks.handles import Block
 from kvbm.errors import BlockStateInvalid, KvbmError
-from kvbm.pool import POLICIES, BlockPool
+from kvbm.pool import BlockPool
 from kvbm.pool.changes import Change, ChangeKind
 
 _STATES = {
@@ -36,31 +36,12 @@ _STATES = {
 }
 
 
-class KvbmSubject:
-    """The pool of this package, under every policy and with both answers to duplicates."""
-
-    name = "kvbm"
-    version = "0.1.0"
-    spec_version = spec.SPEC_VERSION
-
-    def capabilities(self) -> Capabilities:
-        """See Subject."""
-        return Capabilities(
-            policies=tuple(POLICIES), duplicates=("reject", "allow"), holds_parents=True
-        )
-
-    def open(self, config: PoolConfig, env: Env) -> KvbmManager:
-        """See Subject. The pool uses neither clock nor seed."""
-        del env
-        return KvbmManager(config)
-
-
-class KvbmManager:
+class PoolManager:
     """One BlockPool. See `kvbm_spec.subject.Manager` for the methods."""
 
     def __init__(self, config: PoolConfig) -> None:
         self._told = Told()
-        self._pool = BlockPool(
+        self.pool = BlockPool(
             config.slots,
             page_size=config.block_size,
             policy=config.policy,
@@ -73,51 +54,51 @@ class KvbmManager:
 
     def allocate(self, n: int) -> list[Block] | None:
         """Take blocks, or none."""
-        with _refusals():
-            if n > self._pool.available_blocks():
+        with refusals():
+            if n > self.pool.available_blocks():
                 return None
-            return list(self._pool.allocate_blocks(n))
+            return list(self.pool.allocate_blocks(n))
 
     def stage(self, handle: Block, key: Key, parent: Key | None = None) -> Block:
         """Name a block that is being written."""
-        with _refusals():
+        with refusals():
             if not isinstance(handle, MutableBlock):
                 raise BlockStateInvalid("stage", handle.state.block_state, "It is not Reset.")
             return handle.stage(key, parent)
 
     def register(self, handle: Block) -> Block:
         """Publish a staged block."""
-        with _refusals():
+        with refusals():
             if not isinstance(handle, MutableBlock | CompleteBlock):
                 raise BlockStateInvalid("register", handle.state.block_state, "It is shared.")
-            return self._pool.register_blocks([handle])[0]
+            return self.pool.register_blocks([handle])[0]
 
     def match(self, keys: Sequence[Key]) -> list[Block]:
         """Hold the longest prefix."""
-        with _refusals():
-            return list(self._pool.match_sequence_hashes(keys))
+        with refusals():
+            return list(self.pool.match_sequence_hashes(keys))
 
     def scan(self, keys: Sequence[Key]) -> dict[Key, Block]:
         """Hold all that are there."""
-        with _refusals():
-            found = self._pool.scan_matches(keys)
+        with refusals():
+            found = self.pool.scan_matches(keys)
             return {int(key): block for key, block in found.items()}
 
     def release(self, handle: Block) -> None:
         """Let go of one block."""
-        with _refusals():
+        with refusals():
             handle.release()
-            self._pool.available_blocks()  # a drop is seen by the next call: this one
+            self.pool.available_blocks()  # a drop is seen by the next call: this one
 
     def reset(self, handle: Block) -> Block:
         """Throw the content away."""
-        with _refusals():
+        with refusals():
             if isinstance(handle, CompleteBlock):
                 return handle.reset()
             if not isinstance(handle, MutableBlock):
                 raise BlockStateInvalid("reset", handle.state.block_state, "It is shared.")
             handle.reset()
-            return MutableBlock(self._pool, int(handle._claim()[0]))
+            return MutableBlock(self.pool, int(handle._claim()[0]))
 
     def drain_events(self) -> list[Event]:
         """Tell what was stored and removed since the last time."""
@@ -125,13 +106,13 @@ class KvbmManager:
 
     def close(self) -> None:
         """End the pool."""
-        self._pool.close()
+        self.pool.close()
 
     # ── Inspectable, Storing ──────────────────────────────────────────────────────────
 
     def snapshot(self) -> PoolSnapshot:
         """Read the records of all slots."""
-        core = self._pool._core
+        core = self.pool._core
         slots = tuple(
             SlotView(
                 _STATES[State(record["state"])],
@@ -148,19 +129,19 @@ class KvbmManager:
             registry=core.registry.entries(),
             free=tuple(core._empty.order().tolist()),
             inactive=tuple(core.policy.order().tolist()),
-            available=self._pool.available_blocks(),
+            available=self.pool.available_blocks(),
         )
 
     def write(self, handle: Block, data: bytes) -> None:
         """Fill a block that is not registered."""
-        with _refusals():
+        with refusals():
             if handle._readonly():
                 raise BlockStateInvalid("write", handle.state.block_state, "It is shared.")
             self._bytes[handle.block_id] = data
 
     def read(self, handle: Block) -> bytes:
         """Give the bytes of a held block."""
-        with _refusals():
+        with refusals():
             return self._bytes[handle.block_id]
 
 
@@ -187,7 +168,8 @@ class Told:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
+    """Turn this package's errors into refusals of the suite."""
     try:
         yield
     except KvbmError as error:

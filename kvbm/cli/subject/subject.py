@@ -1,0 +1,27 @@
+"""Subject: this package, as `kvbm conform kvbm` judges it."""
+
+from __future__ import annotations
+
+from kvbm_spec.subject import SPEC_VERSION, Capabilities, Env, PoolConfig
+
+from kvbm.cli.subject.abilities import KvbmManager
+from kvbm.pool import POLICIES
+
+
+class KvbmSubject:
+    """The pool of this package, under every policy and with both answers to duplicates."""
+
+    name = "kvbm"
+    version = "0.1.0"
+    spec_version = SPEC_VERSION
+
+    def capabilities(self) -> Capabilities:
+        """See Subject."""
+        return Capabilities(
+            policies=tuple(POLICIES), duplicates=("reject", "allow"), holds_parents=True
+        )
+
+    def open(self, config: PoolConfig, env: Env) -> KvbmManager:
+        """See Subject. The pool uses neither clock nor seed."""
+        del env
+        return KvbmManager(config)

@@ -1,0 +1,194 @@
+"""Abilities: what a subject may show beyond the calls that every pool has.
+
+What this is
+    One small protocol for each. A manager that has the methods has the ability, and the
+    clauses that need it are asked; one that has not is not asked, and loses nothing. Those
+    at the end belong to the subject itself, for they open more than one pool.
+
+Interface, as rules of use
+    * Same rules as in `subject`: handles are opaque, refusals are `SubjectError`s, a
+      refused call has changed nothing.
+    * `ABILITIES` maps the name that a check asks for to how it is found.
+    * Implement a protocol whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+from kvbm_spec.subject import (
+    Env,
+    Handle,
+    Inspectable,
+    Key,
+    PoolConfig,
+    Storing,
+    Subject,
+)
+
+Weak: TypeAlias = Any
+"""What a subject gave out to remember a block by. Opaque."""
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A manager that takes lists. KV-CAP-08, KV-LIF-06, KV-REG-02"""
+
+    def register_all(self, handles: Sequence[Handle]) -> list[Handle]:
+        """Publish staged blocks in order, all or none."""
+        ...
+
+    def release_all(self, handles: Sequence[Handle]) -> None:
+        """Let go of all, the last one first, or of none."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A manager with weak references. KV-OWN-06"""
+
+    def downgrade(self, handle: Handle) -> Weak:
+        """Let go of a registered block, and remember it."""
+        ...
+
+    def upgrade(self, weak: Weak) -> Handle | None:
+        """Hold the remembered block again, if it is there."""
+        ...
+
+
+@runtime_checkable
+class Filling(Protocol):
+    """A manager whose blocks collect tokens. KV-LIF-03, KV-LIF-08, KV-INT-06"""
+
+    def append(self, handle: Handle, tokens: Sequence[int]) -> None:
+        """Add tokens to a block that is being written; WrongState if they do not fit."""
+        ...
+
+    def commit(self, handle: Handle) -> tuple[Handle, Key]:
+        """Stage a full block under the key of its tokens; WrongState if it is not full."""
+        ...
+
+
+@runtime_checkable
+class Clearing(Protocol):
+    """A manager that can be told to forget. KV-EVC-06, KV-REG-03"""
+
+    def evict(self, n: int) -> int:
+        """Empty up to `n` inactive slots, the next victims; give how many."""
+        ...
+
+    def forget(self, keys: Sequence[Key]) -> list[Key]:
+        """Empty those of `keys` that are inactive; give them."""
+        ...
+
+
+@runtime_checkable
+class Pinning(Protocol):
+    """A manager that keeps blocks without a handle. KV-EVC-01, KV-LIF-07, KV-LIF-09"""
+
+    def pin(self, keys: Sequence[Key]) -> None:
+        """Keep registered blocks, all or none; NotFound if one is not."""
+        ...
+
+    def unpin(self, keys: Sequence[Key]) -> None:
+        """Undo one pin of each, all or none; WrongState if one has none."""
+        ...
+
+
+@runtime_checkable
+class Resizing(Protocol):
+    """A manager whose number of slots can change. KV-CAP-09"""
+
+    def resize(self, slots: int) -> int:
+        """Ask for another number of slots; give how many there are then.
+
+        Shrinking takes free and inactive slots alone, so there may be more than asked for.
+        """
+        ...
+
+
+@runtime_checkable
+class Logging(Protocol):
+    """A manager whose events have numbers. KV-EVT-05, KV-EVT-06, KV-EVT-07"""
+
+    def log(self, after: int) -> list[tuple[int, str, Key | None, Mapping[str, Any]]]:
+        """Give (number, kind, key, fields) of all events after a number; -1 gives all.
+
+        `fields` has at least `tier`, and of a Stored event `parent` and `span`, the first
+        token of the block and the one behind its last.
+        """
+        ...
+
+    def registered(self) -> tuple[int, set[Key]]:
+        """Give the number of the last event, and what is registered after it."""
+        ...
+
+
+@runtime_checkable
+class Notifying(Protocol):
+    """A manager that calls back. KV-CON-03"""
+
+    def subscribe(self, callback: Callable[[str, Key | None], None]) -> None:
+        """Call with the kind and the key of every later event."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A manager with counters. KV-OBS-01"""
+
+    def counters(self) -> Mapping[str, int]:
+        """Give how often things happened since open, and how many slots there are now.
+
+        Events: `allocated`, `registered`, `deduplicated`, `evicted` blocks, `queried` keys of
+        matches and the `hits` among them. Slots: `free`, `inactive`, `active`.
+        """
+        ...
+
+
+@runtime_checkable
+class Threading(Protocol):
+    """A manager that several threads may call at once. KV-CON-01, KV-CON-02"""
+
+    threads: bool
+
+
+ABILITIES: Final[Mapping[str, type]] = {
+    "snapshot": Inspectable,
+    "bytes": Storing,
+    "batches": Batching,
+    "weak references": Remembering,
+    "tokens": Filling,
+    "clearing": Clearing,
+    "pins": Pinning,
+    "resizing": Resizing,
+    "numbered events": Logging,
+    "callbacks": Notifying,
+    "counters": Counting,
+    "threads": Threading,
+}
+"""Abilities of a manager, by the words of reports."""
+
+SUBJECT_ABILITIES: Final[Mapping[str, type]] = {}
+"""Abilities of a subject."""
+
+
+def has(subject: Subject, ability: str, config: PoolConfig) -> bool:
+    """Tell whether a subject has an ability; a pool is opened to see it.
+
+    `events` and `allow` are declared in the capabilities, and the empty name is had by all.
+    """
+    capabilities = subject.capabilities()
+    if ability in ("", "events", "allow"):
+        return {
+            "": True,
+            "events": capabilities.events,
+            "allow": "allow" in capabilities.duplicates,
+        }[ability]
+    if ability in SUBJECT_ABILITIES:
+        return isinstance(subject, SUBJECT_ABILITIES[ability])
+    manager = subject.open(config, Env())
+    able = isinstance(manager, ABILITIES[ability])
+    manager.close()
+    return able

@@ -1,0 +1,24 @@
+"""Registry: all trials, and what each clause needs of them.
+
+Interface, as rules of use
+    * A module of this folder has `TRIALS` and `CHECKS`, and is named here, once.
+    * No clause has two checks: a second entry would hide the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kvbm_spec.trial import Check, Trial
+from kvbm_spec.trials import references
+
+_MODULES: Final = (references,)
+
+TRIALS: Final[tuple[Trial, ...]] = tuple(trial for module in _MODULES for trial in module.TRIALS)
+"""In the order in which they are tried."""
+
+TRIAL_CHECKS: Final[Mapping[str, Check]] = {
+    clause: check for module in _MODULES for clause, check in module.CHECKS.items()
+}
+"""By clause."""
