@@ -8,7 +8,8 @@ What this is
 Interface, as rules of use
     * Same rules as in `subject`: handles are opaque, refusals are `SubjectError`s, a
       refused call has changed nothing.
-    * `ABILITIES` maps the name that a check asks for to how it is found.
+    * `ABILITIES`, `SUBJECT_ABILITIES` and `DECLARED` say how an ability is found, by the
+      name that a check asks for.
     * Implement a protocol whole or not at all.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from kvbm_spec.subject import (
+    Capabilities,
     Env,
     Handle,
     Inspectable,
@@ -72,10 +74,10 @@ class Filling(Protocol):
 
 @runtime_checkable
 class Clearing(Protocol):
-    """A manager that can be told to forget. KV-EVC-06, KV-REG-03"""
+    """A manager that can be told to forget. KV-EVC-01, KV-REG-03"""
 
-    def evict(self, n: int) -> int:
-        """Empty up to `n` inactive slots, the next victims; give how many."""
+    def evict_all(self) -> int:
+        """Empty all inactive slots, the next victim first; give how many."""
         ...
 
     def forget(self, keys: Sequence[Key]) -> list[Key]:
@@ -115,6 +117,7 @@ class Logging(Protocol):
     def log(self, after: int) -> list[tuple[int, str, Key | None, Mapping[str, Any]]]:
         """Give (number, kind, key, fields) of all events after a number; -1 gives all.
 
+        Numbers begin with 0 and rise by one; events of one call may share theirs.
         `fields` has at least `tier`, and of a Stored event `parent` and `span`, the first
         token of the block and the one behind its last.
         """
@@ -147,13 +150,6 @@ class Counting(Protocol):
         ...
 
 
-@runtime_checkable
-class Threading(Protocol):
-    """A manager that several threads may call at once. KV-CON-01, KV-CON-02"""
-
-    threads: bool
-
-
 ABILITIES: Final[Mapping[str, type]] = {
     "snapshot": Inspectable,
     "bytes": Storing,
@@ -166,7 +162,6 @@ ABILITIES: Final[Mapping[str, type]] = {
     "numbered events": Logging,
     "callbacks": Notifying,
     "counters": Counting,
-    "threads": Threading,
 }
 """Abilities of a manager, by the words of reports."""
 
@@ -174,18 +169,21 @@ SUBJECT_ABILITIES: Final[Mapping[str, type]] = {}
 """Abilities of a subject."""
 
 
-def has(subject: Subject, ability: str, config: PoolConfig) -> bool:
-    """Tell whether a subject has an ability; a pool is opened to see it.
+DECLARED: Final[Mapping[str, Callable[[Capabilities], bool]]] = {
+    "": lambda _: True,
+    "events": lambda declared: declared.events,
+    "allow": lambda declared: "allow" in declared.duplicates,
+    "threads": lambda declared: declared.threads,
+    "owners": lambda declared: declared.owners,
+    "prefix closed": lambda declared: bool(declared.prefix_closed),
+}
+"""Abilities that are declared and have no calls of their own."""
 
-    `events` and `allow` are declared in the capabilities, and the empty name is had by all.
-    """
-    capabilities = subject.capabilities()
-    if ability in ("", "events", "allow"):
-        return {
-            "": True,
-            "events": capabilities.events,
-            "allow": "allow" in capabilities.duplicates,
-        }[ability]
+
+def has(subject: Subject, ability: str, config: PoolConfig) -> bool:
+    """Tell whether a subject has an ability; a pool is opened to see it."""
+    if ability in DECLARED:
+        return DECLARED[ability](subject.capabilities())
     if ability in SUBJECT_ABILITIES:
         return isinstance(subject, SUBJECT_ABILITIES[ability])
     manager = subject.open(config, Env())

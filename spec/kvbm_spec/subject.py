@@ -80,12 +80,21 @@ class Capabilities:
         Whether `drain_events` tells what happened.
     holds_parents
         Whether an active block keeps its parent active.
+    prefix_closed
+        Those of `policies` under which no block outlives its parent. KV-EVC-04
+    owners
+        Whether a pool refuses a handle of another pool with `NotOwner`. KV-OWN-02
+    threads
+        Whether several threads may call one pool at once. KV-CON-01
     """
 
     policies: tuple[str, ...] = ("lru",)
     duplicates: tuple[str, ...] = ("reject",)
     events: bool = True
     holds_parents: bool = False
+    prefix_closed: tuple[str, ...] = ()
+    owners: bool = False
+    threads: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,19 +3,48 @@
 What this is
     The further protocols of `kvbm_spec.abilities`, each a few lines on `PoolManager`.
 
-Clauses: KV-OWN-06
+Clauses: KV-OWN-06, KV-EVT-05, KV-CON-03, KV-OBS-01
 """
 
 from __future__ import annotations
 
-from kvbm.blocks import ImmutableBlock
-from kvbm.blocks.handles import Block, WeakBlock
-from kvbm.cli.subject.pool import PoolManager, refusals
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from kvbm_spec.subject import Key
+
+from kvbm.blocks import ImmutableBlock, WeakBlock
+from kvbm.blocks.handles import Block
+from kvbm.cli.subject.pool import KINDS, PoolManager, refusals
 from kvbm.errors import BlockStateInvalid
+from kvbm.events import EventBatch, Gap
+from kvbm.pool import EvictionMode
 
 
 class KvbmManager(PoolManager):
     """A BlockPool with all that it can do."""
+
+    # ── Clearing, Pinning ─────────────────────────────────────────────────────────────
+
+    def evict_all(self) -> int:
+        """Empty all inactive blocks."""
+        with refusals():
+            return self.pool.trigger_eviction(EvictionMode.AGGRESSIVE)
+
+    def forget(self, keys: Sequence[Key]) -> list[Key]:
+        """Empty the inactive ones among these."""
+        with refusals():
+            return [int(key) for key in self.pool.reset_blocks(keys).reset_blocks]
+
+    def pin(self, keys: Sequence[Key]) -> None:
+        """Keep blocks without a handle."""
+        with refusals():
+            self.pool.pin_blocks(keys)
+
+    def unpin(self, keys: Sequence[Key]) -> None:
+        """Undo one pin of each."""
+        with refusals():
+            self.pool.unpin_blocks(keys)
 
     # ── Remembering ───────────────────────────────────────────────────────────────────
 
@@ -28,6 +57,57 @@ class KvbmManager(PoolManager):
         """Hold the block again, if it is there."""
         with refusals():
             return weak.upgrade()
+
+    # ── Logging, Notifying, Counting ──────────────────────────────────────────────────
+
+    def log(self, after: int) -> list[tuple[int, str, Key | None, Mapping[str, Any]]]:
+        """Give events, each with the number of its batch."""
+        batches = self.told.reader(after + 1).read()
+        return [event for batch in batches for event in _numbered(batch)]
+
+    def registered(self) -> tuple[int, set[Key]]:
+        """Give the number of the last batch, and what is registered after it."""
+        seen = self.pool.snapshot()
+        return seen.next_number - 1, {int(name) for _, name in seen.stored}
+
+    def subscribe(self, callback: Callable[[str, Key | None], None]) -> None:
+        """Call for every block of every later batch."""
+
+        def called(batch: EventBatch | Gap) -> None:
+            for _, kind, key, _ in _numbered(batch):
+                callback(kind, key)
+
+        self.told.subscribe(called)
+
+    def counters(self) -> Mapping[str, int]:
+        """Read the statistics of the pool."""
+        seen = self.pool.statistics()
+        return {
+            "allocated": seen.allocated,
+            "registered": seen.registered,
+            "deduplicated": seen.deduplicated,
+            "evicted": seen.evicted,
+            "queried": seen.requested,
+            "hits": seen.matched,
+            "free": seen.empty,
+            "inactive": seen.inactive,
+            "active": seen.active,
+        }
+
+
+def _numbered(batch: EventBatch | Gap) -> Iterator[tuple[int, str, Key, Mapping[str, Any]]]:
+    """Take a batch apart."""
+    assert isinstance(batch, EventBatch), f"the log keeps all batches, and has lost {batch}"
+    change = batch.change
+    for block in change.blocks:
+        fields: dict[str, Any] = {"tier": change.tier, "group": change.group}
+        if block.position is not None:
+            start = block.position * change.block_size
+            fields |= {
+                "parent": block.parent_sequence_hash,
+                "span": (start, start + change.block_size),
+            }
+        yield batch.number, KINDS[change.kind], int(block.sequence_hash), fields
 
 
 def _registered(handle: Block, operation: str) -> ImmutableBlock:

@@ -22,8 +22,9 @@ from kvbm_spec.subject import Event, Key, PoolConfig, PoolSnapshot, SlotView
 from kvbm.blocks import CompleteBlock, MutableBlock, State
 from kvbm.blocks.handles import Block
 from kvbm.errors import BlockStateInvalid, KvbmError
+from kvbm.events import EventBatch, EventLog
 from kvbm.pool import BlockPool
-from kvbm.pool.changes import Change, ChangeKind
+from kvbm.pool.changes import ChangeKind
 
 _STATES = {
     State.EMPTY: "free",
@@ -35,20 +36,25 @@ _STATES = {
     State.DUPLICATE: "duplicate",
 }
 
+KINDS = {ChangeKind.STORED: "Stored", ChangeKind.REMOVED: "Removed"}
+"""Words of the suite for what a pool tells."""
+
 
 class PoolManager:
     """One BlockPool. See `kvbm_spec.subject.Manager` for the methods."""
 
     def __init__(self, config: PoolConfig) -> None:
-        self._told = Told()
+        self.told = EventLog(keep=1 << 20)
+        self._events = self.told.reader()
         self.pool = BlockPool(
             config.slots,
             page_size=config.block_size,
             policy=config.policy,
             duplicates=config.duplicates,
-            events=self._told,
+            events=self.told,
         )
         self._bytes = [bytes(8)] * config.slots
+        self._positions: dict[Key, int] = {}  # the suite tells parents, and no positions
 
     # ── Manager ───────────────────────────────────────────────────────────────────────
 
@@ -64,7 +70,9 @@ class PoolManager:
         with refusals():
             if not isinstance(handle, MutableBlock):
                 raise BlockStateInvalid("stage", handle.state.block_state, "It is not Reset.")
-            return handle.stage(key, parent)
+            position = 0 if parent is None else self._positions.get(parent, -1) + 1
+            self._positions[key] = position
+            return handle.stage(key, parent, position)
 
     def register(self, handle: Block) -> Block:
         """Publish a staged block."""
@@ -102,7 +110,12 @@ class PoolManager:
 
     def drain_events(self) -> list[Event]:
         """Tell what was stored and removed since the last time."""
-        return self._told.drain()
+        return [
+            Event(KINDS[batch.change.kind], int(key))
+            for batch in self._events.read()
+            if isinstance(batch, EventBatch)
+            for key in batch.change.sequence_hashes
+        ]
 
     def close(self) -> None:
         """End the pool."""
@@ -143,28 +156,6 @@ class PoolManager:
         """Give the bytes of a held block."""
         with refusals():
             return self._bytes[handle.block_id]
-
-
-class Told:
-    """Keeps what the pool tells. See `kvbm.pool.changes.ChangeSink`."""
-
-    def __init__(self) -> None:
-        self.next_number = 0
-        self._events: list[Event] = []
-
-    def append(self, change: Change) -> None:
-        """Note one change."""
-        self.next_number += 1
-        kind = "Stored" if change.kind is ChangeKind.STORED else "Removed"
-        self._events += [Event(kind, int(key)) for key in change.sequence_hashes]
-
-    def deliver(self) -> None:
-        """Nothing waits for a delivery here."""
-
-    def drain(self) -> list[Event]:
-        """Give all, once."""
-        events, self._events = self._events, []
-        return events
 
 
 @contextmanager

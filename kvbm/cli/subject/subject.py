@@ -18,7 +18,12 @@ class KvbmSubject:
     def capabilities(self) -> Capabilities:
         """See Subject."""
         return Capabilities(
-            policies=tuple(POLICIES), duplicates=("reject", "allow"), holds_parents=True
+            policies=tuple(POLICIES),
+            duplicates=("reject", "allow"),
+            holds_parents=True,
+            prefix_closed=("lineage", "lineage-fifo"),
+            owners=True,
+            threads=True,
         )
 
     def open(self, config: PoolConfig, env: Env) -> KvbmManager:

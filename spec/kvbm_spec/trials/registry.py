@@ -11,9 +11,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from kvbm_spec.trial import Check, Trial
-from kvbm_spec.trials import references
+from kvbm_spec.trials import (
+    callbacks,
+    closing,
+    counters,
+    logs,
+    owners,
+    prefixes,
+    references,
+    threads,
+)
 
-_MODULES: Final = (references,)
+_MODULES: Final = (references, owners, prefixes, logs, counters, callbacks, threads, closing)
 
 TRIALS: Final[tuple[Trial, ...]] = tuple(trial for module in _MODULES for trial in module.TRIALS)
 """In the order in which they are tried."""

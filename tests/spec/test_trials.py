@@ -1,0 +1,439 @@
+"""Each trial passes the tiny pool with the ability, and fails each way to break it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from kvbm_spec import abilities, checks, clauses, replayed
+from kvbm_spec.subject import Env, Key, PoolConfig, Subject, SubjectError
+from kvbm_spec.trial import Broken, Script
+from kvbm_spec.trials import TRIAL_CHECKS, TRIALS
+from list_pool import ListPool, ListSubject, Ticket
+
+
+class Able(ListPool):
+    """The tiny pool with weak references, a log, callbacks and counters."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.entries: list[tuple[int, str, Key | None, Mapping[str, Any]]] = []
+        self.callbacks: list[Callable[[str, Key | None], None]] = []
+        self.counted: Counter[str] = Counter()
+        self.place: dict[Key, tuple[Key | None, int]] = {}
+
+    def stage(self, handle: Ticket, key: Key, parent: Key | None = None) -> Ticket:
+        staged = super().stage(handle, key, parent)
+        self.place[key] = parent, 0 if parent is None else self.place[parent][1] + 4
+        return staged
+
+    def allocate(self, n: int) -> list[Ticket] | None:
+        handles = super().allocate(n)
+        self.counted["allocated"] += len(handles or ())
+        return handles
+
+    def register(self, handle: Ticket) -> Ticket:
+        before = len(self.index)
+        answer = super().register(handle)
+        self.counted["registered" if len(self.index) > before else "deduplicated"] += 1
+        return answer
+
+    def match(self, keys: Sequence[Key]) -> list[Ticket]:
+        hits = super().match(keys)
+        self.counted["queried"] += len(keys)
+        self.counted["hits"] += len(hits)
+        return hits
+
+    def evict(self) -> int:
+        self.counted["evicted"] += 1
+        return super().evict()
+
+    def tell(self, kind: str, key: Key | None) -> None:
+        super().tell(kind, key)
+        parent, start = self.place[key]
+        fields = {"tier": "G1", "parent": parent, "span": (start, start + 4)}
+        self.entries.append((len(self.entries), kind, key, fields))
+        for callback in self.callbacks:
+            callback(kind, key)
+
+    # ── abilities ─────────────────────────────────────────────────────────────────────────
+
+    def downgrade(self, handle: Ticket) -> Key:
+        key = self.need(handle, "active").key
+        self.release(handle)
+        return key
+
+    def upgrade(self, weak: Key) -> Ticket | None:
+        return self.hold(self.index[weak]) if weak in self.index else None
+
+    def log(self, after: int) -> list[tuple[int, str, Key | None, Mapping[str, Any]]]:
+        return [entry for entry in self.entries if entry[0] > after]
+
+    def registered(self) -> tuple[int, set[Key]]:
+        return len(self.entries) - 1, set(self.index)
+
+    def subscribe(self, callback: Callable[[str, Key | None], None]) -> None:
+        self.callbacks.append(callback)
+
+    def counters(self) -> Mapping[str, int]:
+        states = Counter(slot.state for slot in self.slots)
+        names = ("allocated", "registered", "deduplicated", "evicted", "queried", "hits")
+        return {name: self.counted[name] for name in names} | {
+            name: states[name] for name in ("free", "inactive", "active")
+        }
+
+
+class Locked(ListPool):
+    """The tiny pool for several threads."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.lock = threading.Lock()
+
+    def allocate(self, n: int) -> list[Ticket] | None:
+        with self.lock:
+            return super().allocate(n)
+
+    def stage(self, handle: Ticket, key: Key, parent: Key | None = None) -> Ticket:
+        with self.lock:
+            return super().stage(handle, key, parent)
+
+    def register(self, handle: Ticket) -> Ticket:
+        with self.lock:
+            return super().register(handle)
+
+    def match(self, keys: Sequence[Key]) -> list[Ticket]:
+        with self.lock:
+            return super().match(keys)
+
+    def release(self, handle: Ticket) -> None:
+        with self.lock:
+            super().release(handle)
+
+
+class Owning(ListPool):
+    """The tiny pool, whose handles know where they are from."""
+
+    def ticket(self, slot: int) -> Ticket:
+        ticket = super().ticket(slot)
+        ticket.home = self
+        return ticket
+
+    def need(self, handle: Ticket, *states: str) -> Any:
+        if handle.home is not self:
+            raise SubjectError("NotOwner")
+        return super().need(handle, *states)
+
+
+def failures(pool: type[ListPool], ability: str, **declared: object) -> dict[str, str]:
+    """Run all trials of an ability; give what is broken, by clause."""
+    subject = ListSubject(pool, **declared)
+    assert abilities.has(subject, ability, PoolConfig(slots=2))
+    found: dict[str, str] = {}
+    for trial in TRIALS:
+        if trial.ability == ability:
+            for failure in trial.run(subject, "smoke").failures.values():
+                assert failure.clause in trial.clauses
+                assert failure.steps, "a failure without lines tells nobody anything"
+                found[failure.clause] = failure.verdict.what
+    return found
+
+
+# ── weak references ───────────────────────────────────────────────────────────────────────
+
+
+class HoldsOn(Able):
+    def downgrade(self, handle: Ticket) -> Key:
+        return self.need(handle, "active").key
+
+
+class BySlot(Able):
+    def downgrade(self, handle: Ticket) -> Any:
+        self.release(handle)
+        return handle.slot
+
+    def upgrade(self, weak: Any) -> Ticket | None:
+        return self.hold(weak) if self.slots[weak].key is not None else None
+
+
+class NeverUpgrades(Able):
+    def upgrade(self, weak: Key) -> Ticket | None:
+        del weak
+
+
+class UpgradesWithoutAHold(Able):
+    def upgrade(self, weak: Key) -> Ticket | None:
+        return Ticket(self.index[weak]) if weak in self.index else None
+
+
+# ── the log ───────────────────────────────────────────────────────────────────────────────
+
+
+class StartsAtOne(Able):
+    def log(self, after: int) -> list[Any]:
+        return [(entry[0] + 1, *entry[1:]) for entry in super().log(after)]
+
+
+class LeavesAGap(Able):
+    def log(self, after: int) -> list[Any]:
+        return [(entry[0] * 2, *entry[1:]) for entry in super().log(after)]
+
+
+class ForgetsWhatWasRead(Able):
+    def log(self, after: int) -> list[Any]:
+        entries, self.entries = super().log(after), []
+        return entries
+
+
+class SnapshotIsLate(Able):
+    def registered(self) -> tuple[int, set[Key]]:
+        last, known = super().registered()
+        return last - 1, known
+
+
+class ChildrenFirst(Able):
+    def log(self, after: int) -> list[Any]:
+        entries = super().log(after)
+        stored = [entry for entry in entries if entry[1] == "Stored"]
+        return stored[::-1] if len(stored) == len(entries) == 3 else entries
+
+
+class EverySpanIsTheFirst(Able):
+    def stage(self, handle: Ticket, key: Key, parent: Key | None = None) -> Ticket:
+        staged = super().stage(handle, key, parent)
+        self.place[key] = parent, 0
+        return staged
+
+
+class NoParents(Able):
+    def stage(self, handle: Ticket, key: Key, parent: Key | None = None) -> Ticket:
+        staged = super().stage(handle, key, parent)
+        self.place[key] = None, self.place[key][1]
+        return staged
+
+
+# ── callbacks ─────────────────────────────────────────────────────────────────────────────
+
+
+class CallsWithItsLock(Locked, Able):
+    """Calls back with its lock held, so that others wait, and a call back never returns."""
+
+
+class ForgetsToCall(Able):
+    def subscribe(self, callback: Callable[[str, Key | None], None]) -> None:
+        del callback
+
+
+# ── counters ──────────────────────────────────────────────────────────────────────────────
+
+
+def miscounting(name: str, by: int) -> type[Able]:
+    class Mutant(Able):
+        def counters(self) -> Mapping[str, int]:
+            told = super().counters()
+            return {**told, name: max(0, told.get(name, 0) + by)}
+
+    return Mutant
+
+
+# ── owners, prefixes, closing, threads ────────────────────────────────────────────────────
+
+
+class TakesAnything(Owning):
+    def need(self, handle: Ticket, *states: str) -> Any:
+        return ListPool.need(self, handle, *states)
+
+
+class SaysStale(Owning):
+    def need(self, handle: Ticket, *states: str) -> Any:
+        try:
+            return super().need(handle, *states)
+        except SubjectError:
+            raise SubjectError("StaleHandle") from None
+
+
+class LeavesFirst(ListPool):
+    """Evicts leaves only, the least recently used first."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.parents: dict[Key, Key | None] = {}
+
+    def stage(self, handle: Ticket, key: Key, parent: Key | None = None) -> Ticket:
+        self.parents[key] = parent
+        return super().stage(handle, key, parent)
+
+    def victim(self) -> int:
+        above = {self.parents[key] for key in self.index}
+        leaf = next(slot for slot in self.resting if self.slots[slot].key not in above)
+        self.resting.remove(leaf)
+        return leaf
+
+
+class LeaksAThread(ListPool):
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.ended = threading.Event()
+        threading.Thread(target=self.ended.wait, args=(1,), daemon=True).start()
+
+
+class LeaksADescriptor(ListPool):
+    leaked: list[Any] = []  # noqa: RUF012 - that is the leak
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.leaked.append(open("/dev/null"))  # noqa: SIM115, PTH123 - as above
+
+
+class GivesTwice(Locked):
+    """Looks first and takes later: between them another thread has its turn."""
+
+    def allocate(self, n: int) -> list[Ticket] | None:
+        if n > self.room():
+            return None
+        slots = (self.free + self.resting)[:n]
+        threading.Event().wait(0.001)
+        for slot in slots:
+            self.slots[slot].state = "mutable"
+            if slot in self.free:
+                self.free.remove(slot)
+        return [self.ticket(slot) for slot in slots]
+
+
+class TwoAreFirst(Locked):
+    """Asks who is there, and registers a little later."""
+
+    def register(self, handle: Ticket) -> Ticket:
+        if self.slots[handle.slot].key in self.index:
+            return super().register(handle)
+        threading.Event().wait(0.001)
+        with self.lock:
+            self.index.pop(self.slots[handle.slot].key, None)
+            return ListPool.register(self, handle)
+
+
+RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
+    (Able, "weak references", {}),
+    (Able, "numbered events", {}),
+    (Able, "callbacks", {}),
+    (Able, "counters", {}),
+    (Owning, "owners", {"owners": True}),
+    (LeavesFirst, "prefix closed", {"prefix_closed": ("lru",)}),
+    (ListPool, "", {}),
+    (Locked, "threads", {"threads": True}),
+)
+
+BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
+    (HoldsOn, "weak references", {}, "KV-OWN-06"),
+    (BySlot, "weak references", {}, "KV-OWN-06"),
+    (NeverUpgrades, "weak references", {}, "KV-OWN-06"),
+    (UpgradesWithoutAHold, "weak references", {}, "KV-OWN-06"),
+    (StartsAtOne, "numbered events", {}, "KV-EVT-05"),
+    (LeavesAGap, "numbered events", {}, "KV-EVT-05"),
+    (ForgetsWhatWasRead, "numbered events", {}, "KV-EVT-05"),
+    (SnapshotIsLate, "numbered events", {}, "KV-EVT-05"),
+    (ChildrenFirst, "numbered events", {}, "KV-EVT-06"),
+    (EverySpanIsTheFirst, "numbered events", {}, "KV-EVT-07"),
+    (NoParents, "numbered events", {}, "KV-EVT-07"),
+    (CallsWithItsLock, "callbacks", {}, "KV-CON-03"),
+    (ForgetsToCall, "callbacks", {}, "KV-CON-03"),
+    *(
+        (miscounting(name, by), "counters", {}, "KV-OBS-01")
+        for name in (
+            "allocated",
+            "registered",
+            "deduplicated",
+            "evicted",
+            "queried",
+            "hits",
+            "free",
+        )
+        for by in (1, -1)
+    ),
+    (TakesAnything, "owners", {"owners": True}, "KV-OWN-02"),
+    (SaysStale, "owners", {"owners": True}, "KV-OWN-02"),
+    (ListPool, "prefix closed", {"prefix_closed": ("lru",)}, "KV-EVC-04"),
+    (LeaksAThread, "", {}, "KV-SHD-03"),
+    (LeaksADescriptor, "", {}, "KV-SHD-03"),
+    (GivesTwice, "threads", {"threads": True}, "KV-CON-02"),
+    (TwoAreFirst, "threads", {"threads": True}, "KV-CON-02"),
+    (GivesTwice, "threads", {"threads": True}, "KV-CON-01"),
+)
+
+
+@pytest.mark.parametrize(("pool", "ability", "declared"), RIGHT, ids=[each[1] for each in RIGHT])
+def test_what_is_right_passes(
+    pool: type[ListPool], ability: str, declared: dict[str, object]
+) -> None:
+    assert not failures(pool, ability, **declared)
+
+
+@pytest.mark.parametrize(
+    ("pool", "ability", "declared", "clause"),
+    BROKEN,
+    ids=[f"{each[0].__name__} {each[3]} {number}" for number, each in enumerate(BROKEN)],
+)
+def test_what_is_broken_breaks_its_clause(
+    pool: type[ListPool],
+    ability: str,
+    declared: dict[str, object],
+    clause: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kvbm_spec.trials.callbacks.PATIENCE", 0.2)
+    assert clause in failures(pool, ability, **declared)
+    while LeaksADescriptor.leaked:
+        LeaksADescriptor.leaked.pop().close()
+
+
+# ── the frame ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_names_of_trials_are_unique_and_abilities_and_clauses_exist() -> None:
+    names = [trial.name for trial in TRIALS]
+    assert len(names) == len({*names})
+    known = {*abilities.DECLARED, *abilities.ABILITIES, *abilities.SUBJECT_ABILITIES}
+    assert {trial.ability for trial in TRIALS} | {
+        c.ability for c in checks.CHECKS.values()
+    } <= known
+    assert all(clauses.lookup(clause) for trial in TRIALS for clause in trial.clauses)
+
+
+def test_no_clause_has_two_checks_and_each_check_of_a_trial_has_a_trial() -> None:
+    assert not checks.LOCKSTEP.keys() & TRIAL_CHECKS.keys()
+    assert {clause for trial in TRIALS for clause in trial.clauses} >= TRIAL_CHECKS.keys()
+
+
+def test_every_trial_can_be_replayed_by_its_name() -> None:
+    subject = ListSubject(HoldsOn)
+    trial = next(each for each in TRIALS if each.ability == "weak references")
+    (failure,) = trial.run(subject, "smoke").failures.values()
+    stored = replayed.write(failure)
+    again = replayed.play(subject, stored, "again")
+    assert again is not None
+    assert [str(line) for line in again.steps] == [str(line) for line in failure.steps]
+    assert replayed.play(ListSubject(Able), stored, "again") is None
+    with pytest.raises(ValueError, match="no trial 'other'"):
+        replayed.play(subject, stored.replace(trial.name, "other"), "again")
+
+
+def test_a_script_writes_down_what_was_done_and_tells_refusals_from_crashes() -> None:
+    subject: Subject = ListSubject()
+    script = Script(subject, "KV-LIF-01")
+    pool = subject.open(PoolConfig(slots=1), Env())
+    handles = script.call("allocate(1)", pool.allocate, 1)
+    script.refused("KV-LIF-01", "WrongState", "register(h)", pool.register, handles[0])
+    with pytest.raises(Broken, match="KV-LIF-02: register"):
+        script.refused("KV-LIF-02", "StaleHandle", "register(h)", pool.register, handles[0])
+    with pytest.raises(Broken, match=r"KV-LIF-06: release\(h\) was done"):
+        script.refused("KV-LIF-06", "StaleHandle", "release(h)", pool.release, handles[0])
+    with pytest.raises(Broken, match="raised what is no refusal"):
+        script.call("stage(nothing)", pool.stage, None, 0)
+    assert [str(line) for line in script.lines][:2] == [
+        "allocate(1) -> 1 handle",
+        "register(h) -> WrongState",
+    ]
+    assert script.lines[-1].wrong
