@@ -72,6 +72,8 @@ class Clause:
     """The first is enough for a test; a second one makes the test exact."""
     profiles: tuple[str, ...]
     sentence: str
+    since: str = "1.0"
+    """The version of the specification that it came with."""
     note: str = ""
     must_if: str = ""
     """The declaration of a subject that turns SHOULD into MUST."""

@@ -4,11 +4,13 @@ What this is
     Arguments, the loading of subjects by name, and exit codes.
 
         python -m kvbm_spec run mypkg.kv:Subject --profile ci --report out
+        python -m kvbm_spec run --exec './my-adapter --fast' --profile ci
         python -m kvbm_spec replay out/fail-KV-REG-03.json mypkg.kv:Subject
         python -m kvbm_spec check --history trace.ndjson
 
 Interface, as rules of use
     * A subject is `module:Class`, made without arguments; the current folder is searched.
+      Or it is a program behind `--exec`, which speaks `spec/protocol.md`.
     * Exit codes: 0 conforms; 1 does not; 2 the subject or a file cannot be used.
 """
 
@@ -17,13 +19,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from kvbm_spec import linear, replayed
 from kvbm_spec.clauses import UnknownClause
 from kvbm_spec.explore import Findings
+from kvbm_spec.process import AdapterError, ProcessSubject, ProgramFailed
 from kvbm_spec.profiles import PROFILES
 from kvbm_spec.report import failure_text, save, text
 from kvbm_spec.run import Report, run
@@ -44,24 +48,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     runner = commands.add_parser("run", help="run the suite against a subject")
-    runner.add_argument("subject", help="the subject, as module:Class")
+    add_subject(runner)
     add_options(runner)
     player = commands.add_parser("replay", help="play a stored history against a subject")
     player.add_argument("replay", type=Path, help="a fail-*.json")
-    player.add_argument("subject", help="the subject, as module:Class")
+    add_subject(player)
     checker = commands.add_parser("check", help="judge a history that was recorded")
     checker.add_argument("--history", required=True, metavar="FILE", help="NDJSON")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(argv, argparse.Namespace(replay=None))
     if arguments.command == "check":
         return linear.main(arguments.history)
+    return judge(arguments, "kvbm_spec")
+
+
+def judge(arguments: argparse.Namespace, program: str) -> int:
+    """Load the subject, and run the suite or play one history; give the exit code."""
     try:
-        subject = load_subject(arguments.subject)
-        if arguments.command == "replay":
-            return play(subject, arguments.replay)
-        return conform(subject, arguments)
-    except Unusable as error:
-        sys.stderr.write(f"kvbm_spec: error: {error}\n")
+        with the_subject(arguments) as subject:
+            if arguments.replay is not None:
+                return play(subject, arguments.replay)
+            return conform(subject, arguments)
+    except (Unusable, AdapterError) as error:
+        sys.stderr.write(f"{program}: error: {error}\n")
         return UNUSABLE
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """Add the two ways to name a subject."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("subject", nargs="?", metavar="SUBJECT", help="the subject, as module:Class")
+    which.add_argument(
+        "--exec", dest="program", metavar="COMMAND", help="a program that speaks JSON lines"
+    )
+
+
+@contextmanager
+def the_subject(arguments: argparse.Namespace) -> Iterator[Subject]:
+    """Give the subject that the arguments name; stop its programs in the end."""
+    if arguments.program is None:
+        yield load_subject(arguments.subject)
+        return
+    try:
+        subject = ProcessSubject(arguments.program)
+    except (OSError, ValueError, ProgramFailed) as error:
+        raise Unusable(f"{arguments.program}: {error}") from error
+    with subject:
+        yield subject
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -64,25 +64,38 @@ class LockstepMachine(RuleBasedStateMachine):
         able = [symbol for symbol in twin.live if not kinds or twin.kind(symbol) in kinds]
         return able[pick % len(able)] if able else None
 
+    @rule(count=st.integers(1, 3), key=KEYS)
+    def publish(self, count: int, key: int) -> None:
+        """Write a run of blocks, as a request does: allocate, stage, register."""
+        before = len(self.pair.twin.live)
+        self.call(Op("allocate", n=count))
+        for symbol in [*self.pair.twin.live][before:]:
+            self.name(symbol, key)
+            self.call(Op("register", handle=[*self.pair.twin.live][-1]))
+            key += 1
+
+    def name(self, symbol: Symbol, key: int) -> None:
+        """Stage a block."""
+        key %= self.scope.keys
+        above = parent_of(key, self.config, self.subject.capabilities())
+        self.call(Op("stage", handle=symbol, keys=(key,), parent=above))
+
     @rule(n=st.integers(0, 3))
     def allocate(self, n: int) -> None:
         """Take some slots."""
         self.call(Op("allocate", n=n))
 
-    @rule(pick=PICKS, key=KEYS)
-    def publish(self, pick: int, key: int) -> None:
-        """Stage a block and register it, in two calls."""
-        self.stage(pick, key)
-        self.register(-1)
+    @rule(keep=st.integers(0, 1))
+    def allocate_nearly_all(self, keep: int) -> None:
+        """Take what there is, or leave one: victims have to be chosen."""
+        self.call(Op("allocate", n=max(0, self.pair.twin.model.available - keep)))
 
     @rule(pick=PICKS, key=KEYS)
     def stage(self, pick: int, key: int) -> None:
         """Name a block."""
         symbol = self.some(pick, "mutable")
         if symbol is not None:
-            key %= self.scope.keys
-            above = parent_of(key, self.config, self.subject.capabilities())
-            self.call(Op("stage", handle=symbol, keys=(key,), parent=above))
+            self.name(symbol, key)
 
     @rule(pick=PICKS)
     def register(self, pick: int) -> None:
@@ -119,6 +132,12 @@ class LockstepMachine(RuleBasedStateMachine):
         """Let go of a block."""
         symbol = self.some(pick)
         if symbol is not None:
+            self.call(Op("release", handle=symbol))
+
+    @rule(kept=st.integers(0, 2))
+    def release_most(self, kept: int) -> None:
+        """Let go of all but a few, the last one first, as a request does that ends."""
+        for symbol in [*self.pair.twin.live][:kept:-1]:
             self.call(Op("release", handle=symbol))
 
     @rule(pick=PICKS)

@@ -50,7 +50,7 @@ PROFILES: Final = {
         every_pool=False,
         exhaustive=Scope(slots=3),
         random=Scope(slots=4, keys=6, clients=3),
-        limits=_limits(20, 30),
+        limits=_limits(60, 50),
     ),
     "ci": Profile(
         name="ci",

@@ -26,6 +26,9 @@ from kvbm_spec.status import Result, Status
 from kvbm_spec.subject import PoolSnapshot
 from kvbm_spec.twin import Twin
 
+QUIET: Final = (Status.SKIP, Status.DISABLED, Status.PREVIEW, Status.EXPECTED_FAIL)
+"""Neither passed nor failed, for JUnit."""
+
 CAUSES: Final = {
     "KV-LIF-01": "a call does not look at the state of its block first",
     "KV-LIF-02": "handles carry a slot and no generation",
@@ -191,7 +194,7 @@ def junit(report: Report) -> str:
         case = ET.SubElement(
             suite, "testcase", classname=lookup(result.clause).group, name=result.clause
         )
-        if result.status in (Status.SKIP, Status.DISABLED, Status.EXPECTED_FAIL):
+        if result.status in QUIET:
             ET.SubElement(case, "skipped", message=f"{result.status}: {result.reason}")
         elif result.status.bad:
             kind = "error" if result.status is Status.ERROR else "failure"

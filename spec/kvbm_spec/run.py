@@ -103,10 +103,15 @@ def _searches(subject: Subject, profile: Profile) -> Iterator[tuple[Findings, st
     for config in configs(subject, profile, profile.random.slots):
         name = f"{config.policy}, duplicates {config.duplicates}, random, {profile.random}"
         yield search(subject, config, profile.random, profile.limits), name
-    able = _Able(subject)
+    yield _trials(subject, profile), "trials"
+
+
+def _trials(subject: Subject, profile: Profile) -> Findings:
+    able, findings = _Able(subject), Findings()
     for trial in TRIALS:
         if able(trial.ability):
-            yield trial.run(subject, profile.name), trial.name
+            findings.merge(trial.run(subject, profile.name))
+    return findings
 
 
 def _close_twice(subject: Subject, config: PoolConfig, findings: Findings) -> None:

@@ -18,24 +18,27 @@ from dataclasses import dataclass, replace
 from datetime import date
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from kvbm_spec.clauses import lookup
+from kvbm_spec.clauses import Clause, lookup
 from kvbm_spec.explore import Failure
-from kvbm_spec.subject import Capabilities
+from kvbm_spec.subject import SPEC_VERSION, Capabilities
+
+FIRST_VERSION: Final = "1.0"
 
 
 class Status(IntEnum):
-    """What is said of a clause, the better the smaller, but for DISABLED and SKIP."""
+    """What is said of a clause, the better the smaller, from PASS on."""
 
     DISABLED = 0
     SKIP = 1
-    PASS = 2
-    EXPECTED_FAIL = 3
-    BLOCKED = 4
-    VACUOUS = 5
-    FAIL = 6
-    ERROR = 7
+    PREVIEW = 2
+    PASS = 3
+    EXPECTED_FAIL = 4
+    BLOCKED = 5
+    VACUOUS = 6
+    FAIL = 7
+    ERROR = 8
 
     def __str__(self) -> str:
         return self.name.replace("_", " ")
@@ -62,10 +65,15 @@ class Expectations:
 
     declared: Mapping[str, Any]
     failures: Mapping[str, Mapping[str, Any]]
+    disabled: frozenset[str] = frozenset()
+    """Clauses that are switched off."""
+    spec: str = SPEC_VERSION
 
     def problems(self, capabilities: Capabilities) -> list[str]:
         """Compare what the file declares with what the subject answers."""
         wrong = []
+        if self.spec != SPEC_VERSION:
+            wrong.append(f"the file is for spec {self.spec}, and this is {SPEC_VERSION}")
         for name, value in self.declared.items():
             answer = getattr(capabilities, name, None)
             listed = list(answer) if isinstance(answer, tuple) else answer
@@ -74,18 +82,33 @@ class Expectations:
         return wrong
 
     def judge(self, result: Result, today: date) -> Result:
-        """Replace the status of an announced clause."""
+        """Replace the status of a clause that is announced, switched off or a preview."""
+        if result.clause in self.disabled:
+            return Result(result.clause, Status.DISABLED, "switched off")
+        if is_preview(lookup(result.clause)) and result.status is not Status.SKIP:
+            return replace(result, status=Status.PREVIEW, reason=f"{result.status}, not counted")
         entry = self.failures.get(result.clause)
-        if entry is None:
-            return result
-        if "until" in entry and date.fromisoformat(str(entry["until"])) < today:
-            return replace(result, status=Status.ERROR, reason=f"was due by {entry['until']}")
-        if result.status is Status.FAIL:
-            return replace(result, status=Status.EXPECTED_FAIL, reason=str(entry["reason"]))
-        if result.status is Status.PASS:
-            reason = "was expected to fail, and passes: take it out of the file"
-            return replace(result, status=Status.ERROR, reason=reason)
-        return result
+        return result if entry is None else _announced(result, entry, today)
+
+
+def _announced(result: Result, entry: Mapping[str, Any], today: date) -> Result:
+    if "until" in entry and date.fromisoformat(str(entry["until"])) < today:
+        return replace(result, status=Status.ERROR, reason=f"was due by {entry['until']}")
+    if result.status is Status.FAIL:
+        return replace(result, status=Status.EXPECTED_FAIL, reason=str(entry["reason"]))
+    if result.status is Status.PASS:
+        reason = "was expected to fail, and passes: take it out of the file"
+        return replace(result, status=Status.ERROR, reason=reason)
+    return result
+
+
+def is_preview(clause: Clause) -> bool:
+    """Tell whether a clause came with this version of the specification.
+
+    It is asked and reported, and counts from the next version on. The first version has
+    no clause that was there before, so all of its clauses count.
+    """
+    return clause.since == SPEC_VERSION != FIRST_VERSION
 
 
 NOTHING_EXPECTED = Expectations({}, {})
@@ -102,6 +125,9 @@ def read_expectations(file: Path) -> Expectations:
         The file is no TOML, or an entry lacks its `id` or `reason`.
     """
     content = tomllib.loads(file.read_text("utf-8"))
+    unknown = content.keys() - {"spec", "capabilities", "disabled", "expected_failure"}
+    if unknown:
+        raise ValueError(f"{file}: there is no field {', '.join(sorted(unknown))}")
     failures = {}
     for entry in content.get("expected_failure", []):
         if not {"id", "reason"} <= entry.keys():
@@ -109,4 +135,9 @@ def read_expectations(file: Path) -> Expectations:
                 f"{file}: an expected failure needs id and reason, and this is {entry}"
             )
         failures[lookup(entry["id"]).id] = entry
-    return Expectations(content.get("capabilities", {}), failures)
+    return Expectations(
+        content.get("capabilities", {}),
+        failures,
+        frozenset(lookup(clause).id for clause in content.get("disabled", ())),
+        str(content.get("spec", SPEC_VERSION)),
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from kvbm_spec import clauses, command, replayed, report
+from kvbm_spec import clauses, command, replayed, report, status
 from kvbm_spec.checks import CHECKS
 from kvbm_spec.explore import Findings, explore
 from kvbm_spec.moves import Scope
@@ -161,6 +161,37 @@ def test_a_file_of_expectations_is_read_strictly(tmp_path: Path) -> None:
     with pytest.raises(clauses.UnknownClause):
         read_expectations(file)
 
+    file.write_text("expected_failures = []\n")
+    with pytest.raises(ValueError, match="no field expected_failures"):
+        read_expectations(file)
+    file.write_text('spec = "0.9"\ndisabled = ["KV-EVT-01"]\n')
+    expected = read_expectations(file)
+    assert expected.problems(LruOnly().capabilities()) == [
+        "the file is for spec 0.9, and this is 1.0"
+    ]
+    assert expected.disabled == {"KV-EVT-01"}
+
+
+def test_a_clause_that_is_switched_off_is_not_counted(silent: Report) -> None:
+    failed = next(each for each in silent.results if each.clause == "KV-EVT-01")
+    off = Expectations({}, {}, frozenset({"KV-EVT-01"})).judge(failed, TODAY)
+    assert off.status is Status.DISABLED
+    assert not off.status.bad
+
+
+def test_a_clause_of_the_newest_version_is_tried_and_not_counted(
+    silent: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = next(each for each in silent.results if each.clause == "KV-EVT-01")
+    added = replace(clauses.lookup("KV-EVT-01"), since="1.1")
+    monkeypatch.setattr(status, "lookup", lambda _: added)
+    assert status.NOTHING_EXPECTED.judge(failed, TODAY).status is Status.FAIL
+    monkeypatch.setattr(status, "SPEC_VERSION", "1.1")
+    preview = status.NOTHING_EXPECTED.judge(failed, TODAY)
+    assert preview.status is Status.PREVIEW
+    assert preview.reason == "FAIL, not counted"
+    assert not preview.status.bad
+
 
 # ── reports ───────────────────────────────────────────────────────────────────────────────
 
@@ -197,6 +228,31 @@ def test_the_command_says_what_it_cannot_use(capsys: pytest.CaptureFixture[str])
         assert capsys.readouterr().err.startswith("kvbm_spec: error:")
 
 
+def test_a_program_in_any_language_is_judged_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = Path(__file__).parents[2] / "spec" / "examples" / "adapter.py"
+    program = f"{sys.executable} {adapter}"
+    assert command.main(["run", "--exec", program, "--profile", "smoke"]) == 0
+    assert "subject tiny 1.0" in capsys.readouterr().out
+    assert command.main(["run", "--exec", "/no/such/program"]) == command.UNUSABLE
+    broken = tmp_path / "broken.py"
+    broken.write_text("print('hello', flush=True)\ninput()\n")
+    for words in (f"{sys.executable} {broken}", f"{sys.executable} -c 0"):
+        assert command.main(["run", "--exec", words]) == command.UNUSABLE
+        assert capsys.readouterr().err.startswith("kvbm_spec: error:")
+
+
+def test_a_program_that_forgets_the_protocol_is_an_error_and_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = (Path(__file__).parents[2] / "spec" / "examples" / "adapter.py").read_text()
+    broken = tmp_path / "broken.py"
+    broken.write_text(adapter.replace('"id"', '"number"'))
+    assert command.main(["run", "--exec", f"{sys.executable} {broken}"]) == command.UNUSABLE
+    assert "error" in capsys.readouterr().err
+
+
 def test_a_history_is_replayed_from_the_command(
     silent: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,7 +269,7 @@ def test_pytest_shows_one_test_for_each_clause(tmp_path: Path) -> None:
     subject = "kvbm.cli.subject:KvbmSubject"
     words = [sys.executable, "-m", "pytest", "-p", "kvbm_spec.plugin", "--kvbm-subject", subject]
     done = subprocess.run(  # noqa: S603 - our own words
-        [*words, "-q", "-k", "KV-SHD-01 or KV-TIR-01"],
+        [*words, "-q", "-k", "KV-SHD-01 or KV-RMT-01"],
         cwd=tmp_path,
         env={**os.environ, "KVBM_CHECK": "0"},
         capture_output=True,
