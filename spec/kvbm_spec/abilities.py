@@ -29,20 +29,39 @@ from kvbm_spec.subject import (
     Subject,
 )
 
+Batch: TypeAlias = Any
+"""What a subject gave out for several blocks at once. Opaque, with a length."""
+
 Weak: TypeAlias = Any
 """What a subject gave out to remember a block by. Opaque."""
 
 
 @runtime_checkable
 class Batching(Protocol):
-    """A manager that takes lists. KV-CAP-08, KV-LIF-06, KV-REG-02"""
+    """A manager that gives and takes several blocks as one thing. KV-CAP-08, KV-REG-02
 
-    def register_all(self, handles: Sequence[Handle]) -> list[Handle]:
-        """Publish staged blocks in order, all or none."""
+    A batch is opaque, but has a `len()`. The calls are those of `Manager` for each of its
+    blocks in order, all or none, and use a batch up as those use handles up.
+    """
+
+    def allocate_batch(self, n: int) -> Batch | None:
+        """Take `n` blocks to write; None if there are fewer."""
         ...
 
-    def release_all(self, handles: Sequence[Handle]) -> None:
-        """Let go of all, the last one first, or of none."""
+    def stage_batch(self, batch: Batch, keys: Sequence[Key], parent: Key | None) -> Batch:
+        """Name the blocks, each the parent of the next."""
+        ...
+
+    def register_batch(self, batch: Batch) -> Batch:
+        """Publish staged blocks."""
+        ...
+
+    def match_batch(self, keys: Sequence[Key]) -> Batch:
+        """Hold the longest registered prefix of `keys`."""
+        ...
+
+    def release_batch(self, batch: Batch) -> None:
+        """Let go of all, the last one first."""
         ...
 
 

@@ -8,20 +8,21 @@ What this is
 
 Interface, as rules of use
     * `Scene(name, clauses, ability, play)` is a trial of one fixed scene: `play(script)`.
+      A `Search` plays many, each by a program, plain JSON, and makes the failing one short.
     * A `Script` writes down what is done, so that a failure can be read: `call` makes a
       call, `refused` one that must be refused, `expect` says what must hold, `reached`
       that a situation was met. A clause whose situations were not met is VACUOUS.
     * Whatever a subject raises that is no refusal breaks the first clause of the trial.
-    * A trial that searches has a program for each scene that it tries, plain JSON, and
-      `replay` plays one program again.
+    * `replay` plays one program again.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from kvbm_spec.blame import Verdict
@@ -168,7 +169,7 @@ class Scene:
         findings = Findings()
         started = time.perf_counter()
         script = Script(subject, self.clauses[0])
-        failure = self._play(script)
+        failure = self.played(script)
         if failure is not None:
             findings.add(failure)
         findings.situations.update(script.situations)
@@ -179,9 +180,10 @@ class Scene:
     def replay(self, subject: Subject, program: Program) -> Failure | None:
         """See Trial."""
         del program
-        return self._play(Script(subject, self.clauses[0]))
+        return self.played(Script(subject, self.clauses[0]))
 
-    def _play(self, script: Script) -> Failure | None:
+    def played(self, script: Script) -> Failure | None:
+        """Play it with a script of one's own."""
         try:
             self.play(script)
         except Broken as broken:
@@ -190,6 +192,64 @@ class Scene:
             verdict = Verdict(self.clauses[0], f"a call was refused ({refusal})")
             return script.failure(verdict, self.name)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Many scenes, each made by a program; the first that breaks something is made short.
+
+    Parameters
+    ----------
+    programs
+        Gives the programs to try, by effort.
+    play
+        Plays one. It must take any program, also one of which moves were left out.
+    """
+
+    name: str
+    clauses: tuple[str, ...]
+    ability: str
+    programs: Callable[[str], Iterable[Program]]
+    play: Callable[[Script, Program], None]
+
+    def run(self, subject: Subject, effort: str) -> Findings:
+        """See Trial."""
+        findings = Findings()
+        started = time.perf_counter()
+        for program in self.programs(effort):
+            failure, script = self._try(subject, program)
+            findings.situations.update(script.situations.keys())
+            findings.states += 1
+            findings.transitions += len(script.lines)
+            if failure is not None:
+                findings.add(self._shortest(subject, failure))
+                break
+        findings.seconds = time.perf_counter() - started
+        return findings
+
+    def replay(self, subject: Subject, program: Program) -> Failure | None:
+        """See Trial."""
+        return self._try(subject, program)[0]
+
+    def _try(self, subject: Subject, program: Program) -> tuple[Failure | None, Script]:
+        scene = Scene(self.name, self.clauses, self.ability, partial(self._play, program))
+        script = Script(subject, self.clauses[0])
+        failure = scene.played(script)
+        return (None if failure is None else replace(failure, program=program)), script
+
+    def _play(self, program: Program, script: Script) -> None:
+        self.play(script, program)
+
+    def _shortest(self, subject: Subject, failure: Failure) -> Failure:
+        """Leave out moves, one by one, as long as the same clause is broken."""
+        index = len(failure.program) - 1
+        while index >= 0:
+            fewer = failure.program[:index] + failure.program[index + 1 :]
+            again = self.replay(subject, fewer)
+            if again is not None and again.clause == failure.clause:
+                failure = again
+            index = min(index, len(failure.program)) - 1
+        return failure
 
 
 def _shown(answer: Any) -> str:

@@ -13,16 +13,50 @@ from typing import Any
 
 from kvbm_spec.subject import Key
 
-from kvbm.blocks import ImmutableBlock, WeakBlock
+from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, WeakBlock
 from kvbm.blocks.handles import Block
 from kvbm.cli.subject.pool import KINDS, PoolManager, refusals
-from kvbm.errors import BlockStateInvalid
+from kvbm.errors import BlockStateInvalid, NotEnoughBlocksAvailable
 from kvbm.events import EventBatch, Gap
 from kvbm.pool import EvictionMode
 
 
 class KvbmManager(PoolManager):
     """A BlockPool with all that it can do."""
+
+    # ── Batching ──────────────────────────────────────────────────────────────────────
+
+    def allocate_batch(self, n: int) -> BlockList[MutableBlock] | None:
+        """Take blocks, or none."""
+        with refusals():
+            try:
+                return self.pool.allocate_blocks(n)
+            except NotEnoughBlocksAvailable:
+                return None
+
+    def stage_batch(
+        self, batch: BlockList[MutableBlock], keys: Sequence[Key], parent: Key | None
+    ) -> BlockList[MutableBlock]:
+        """Name the blocks of a list, which stays the same one."""
+        with refusals():
+            batch.stage(keys, parent=parent)
+            return batch
+
+    def register_batch(self, batch: BlockList[MutableBlock]) -> BlockList[ImmutableBlock]:
+        """Publish a list."""
+        with refusals():
+            return self.pool.register_blocks(batch)
+
+    def match_batch(self, keys: Sequence[Key]) -> BlockList[ImmutableBlock]:
+        """Hold the longest prefix."""
+        with refusals():
+            return self.pool.match_sequence_hashes(keys)
+
+    def release_batch(self, batch: BlockList[Any]) -> None:
+        """Let go of a list."""
+        with refusals():
+            batch.release()
+            self.pool.available_blocks()  # a drop is seen by the next call: this one
 
     # ── Clearing, Pinning ─────────────────────────────────────────────────────────────
 

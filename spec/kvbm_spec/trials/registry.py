@@ -12,6 +12,7 @@ from typing import Final
 
 from kvbm_spec.trial import Check, Trial
 from kvbm_spec.trials import (
+    batches,
     callbacks,
     closing,
     counters,
@@ -22,7 +23,17 @@ from kvbm_spec.trials import (
     threads,
 )
 
-_MODULES: Final = (references, owners, prefixes, logs, counters, callbacks, threads, closing)
+_MODULES: Final = (
+    batches,
+    references,
+    owners,
+    prefixes,
+    logs,
+    counters,
+    callbacks,
+    threads,
+    closing,
+)
 
 TRIALS: Final[tuple[Trial, ...]] = tuple(trial for module in _MODULES for trial in module.TRIALS)
 """In the order in which they are tried."""
