@@ -70,6 +70,17 @@ class Answer:
             raise self.broken("handles are different strings")
         return list(values)
 
+    def number(self) -> int:
+        """Give the result, which must be a number."""
+        return self.numbers([self.result])[0]
+
+    def numbers(self, values: Any = None) -> list[int]:
+        """Give a list of numbers; without one, the result."""
+        listed = self.result if values is None else values
+        if not isinstance(listed, list) or not all(type(each) is int for each in listed):
+            raise self.broken("a number was expected")
+        return list(listed)
+
     def pairs(self, values: Any) -> list[tuple[Key, Any]]:
         """Give a list of pairs that begin with a key."""
         if not isinstance(values, list) or not all(

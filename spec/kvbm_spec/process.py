@@ -27,18 +27,8 @@ from typing import Any, Self
 
 from kvbm_spec.answer import Answer
 from kvbm_spec.pipe import AdapterError, Pipe, ProgramFailed
-from kvbm_spec.subject import (
-    SPEC_VERSION,
-    Capabilities,
-    Env,
-    Event,
-    Handle,
-    Key,
-    PoolConfig,
-    PoolSnapshot,
-    SlotView,
-    SubjectError,
-)
+from kvbm_spec.spoken import SPOKEN, ProcessManager
+from kvbm_spec.subject import SPEC_VERSION, Capabilities, Env, PoolConfig
 
 __all__ = ["AdapterError", "ProcessManager", "ProcessSubject", "ProgramFailed"]
 
@@ -108,115 +98,6 @@ class ProcessSubject:
         return pipe
 
 
-class ProcessManager:
-    """One pool of a program. The calls are those of `Manager`."""
-
-    def __init__(self, pipe: Pipe, idle: list[Pipe]) -> None:
-        self._pipe = pipe
-        pipe.turn += 1
-        self._turn = pipe.turn
-        self._events: list[Event] = []
-        self._forget = weakref.finalize(self, idle.append, pipe)
-        self._forget.atexit = False
-
-    def call(self, operation: str, **arguments: Any) -> Answer:
-        """Ask, keep the events, and raise what was refused."""
-        if self._turn != self._pipe.turn:
-            raise SubjectError("Closed", "the program has gone on to another pool")
-        answer = Answer(self._pipe, operation, arguments)
-        self._events += answer.events()
-        answer.raise_refusal()
-        return answer
-
-    def allocate(self, n: int) -> list[Handle] | None:
-        """Take blocks. See `Manager`."""
-        answer = self.call("allocate", n=n)
-        return None if answer.result is None else answer.handles(answer.result)
-
-    def stage(self, handle: Handle, key: Key, parent: Key | None = None) -> Handle:
-        """Fix content and key. See `Manager`."""
-        return self.call("stage", handle=handle, key=key, parent=parent).handle()
-
-    def register(self, handle: Handle) -> Handle:
-        """Publish. See `Manager`."""
-        return self.call("register", handle=handle).handle()
-
-    def match(self, keys: Sequence[Key]) -> list[Handle]:
-        """Hold a prefix. See `Manager`."""
-        answer = self.call("match", keys=list(keys))
-        return answer.handles(answer.result)
-
-    def scan(self, keys: Sequence[Key]) -> dict[Key, Handle]:
-        """Hold what is there. See `Manager`."""
-        answer = self.call("scan", keys=list(keys))
-        pairs = answer.pairs(answer.result)
-        return dict(
-            zip([key for key, _ in pairs], answer.handles([h for _, h in pairs]), strict=True)
-        )
-
-    def release(self, handle: Handle) -> None:
-        """Let go. See `Manager`."""
-        self.call("release", handle=handle)
-
-    def reset(self, handle: Handle) -> Handle:
-        """Write anew. See `Manager`."""
-        return self.call("reset", handle=handle).handle()
-
-    def drain_events(self) -> list[Event]:
-        """Give the events that came with the answers since the last time."""
-        events, self._events = self._events, []
-        return events
-
-    def close(self) -> None:
-        """End the pool. The program can be used for the next."""
-        if self._turn == self._pipe.turn:
-            self.call("close")
-            self._forget()
-
-
-class _Inspectable(ProcessManager):
-    def snapshot(self) -> PoolSnapshot:
-        """Look. See `Inspectable`."""
-        answer = self.call("snapshot")
-        try:
-            seen = dict(answer.result)
-            return PoolSnapshot(
-                slots=tuple(SlotView(**slot) for slot in seen["slots"]),
-                registry=dict(answer.pairs(seen["registry"])),
-                free=tuple(seen["free"]),
-                inactive=tuple(seen["inactive"]),
-                available=seen["available"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise answer.broken(f"a snapshot has another form ({error!r})") from None
-
-
-class _Storing(ProcessManager):
-    def write(self, handle: Handle, data: bytes) -> None:
-        """Fill with bytes. See `Storing`."""
-        self.call("write", handle=handle, data=data.hex())
-
-    def read(self, handle: Handle) -> bytes:
-        """Give the bytes. See `Storing`."""
-        answer = self.call("read", handle=handle)
-        try:
-            return bytes.fromhex(answer.result)
-        except (TypeError, ValueError):
-            raise answer.broken("bytes are written as hexadecimal digits") from None
-
-
-class _InspectableStoring(_Inspectable, _Storing):
-    pass
-
-
-_MANAGERS = {
-    (False, False): ProcessManager,
-    (True, False): _Inspectable,
-    (False, True): _Storing,
-    (True, True): _InspectableStoring,
-}
-
-
 def _stop(pipes: Iterable[Pipe]) -> None:
     for pipe in pipes:
         pipe.stop()
@@ -224,7 +105,8 @@ def _stop(pipes: Iterable[Pipe]) -> None:
 
 def _declared(hello: Answer) -> tuple[Capabilities, type[ProcessManager]]:
     told = dict(hello.field("capabilities", dict))
-    manager = _MANAGERS[bool(told.pop("snapshot", False)), bool(told.pop("bytes", False))]
+    able = [calls for ability, calls in SPOKEN.items() if told.pop(ability, False)]
+    manager = type("ProcessManager", (*able, ProcessManager), {})
     words: dict[str, Any] = {
         name: tuple(each) if isinstance(each, list) else each for name, each in told.items()
     }

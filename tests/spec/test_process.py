@@ -7,10 +7,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kvbm_spec import abilities
 from kvbm_spec.pipe import LONGEST_ANSWER
 from kvbm_spec.process import AdapterError, ProcessManager, ProcessSubject, ProgramFailed
+from kvbm_spec.spoken import SPOKEN
 from kvbm_spec.subject import (
     Capabilities,
     Env,
@@ -97,6 +100,49 @@ def test_requests_and_answers_are_those_of_the_protocol(opened: Open) -> None:
 )
 def test_results_arrive_as_the_calls_promise(opened: Open, result, call, expected) -> None:
     assert call(opened(f"say(ok={result})")) == expected
+
+
+EVERYTHING = "{" + ", ".join(f"'{word}': True" for word in SPOKEN) + "}"
+
+
+def test_further_abilities_are_spoken_as_the_protocol_says(opened: Open) -> None:
+    pool: Any = opened("say(error='NotFound', reason=line.strip())", EVERYTHING)
+    for call, asked in (
+        (lambda: pool.downgrade("a"), '"op":"downgrade","args":{"handle":"a"}'),
+        (lambda: pool.upgrade("w"), '"op":"upgrade","args":{"weak":"w"}'),
+        (pool.evict_all, '"op":"evict_all","args":{}'),
+        (lambda: pool.forget((1, 2)), '"op":"forget","args":{"keys":[1,2]}'),
+        (lambda: pool.pin([1]), '"op":"pin","args":{"keys":[1]}'),
+        (lambda: pool.unpin([1]), '"op":"unpin","args":{"keys":[1]}'),
+        (pool.counters, '"op":"counters","args":{}'),
+    ):
+        with pytest.raises(SubjectError, match="NotFound") as refused:
+            call()
+        assert asked in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("result", "call", "expected"),
+    [
+        ("'w'", lambda pool: pool.downgrade("a"), "w"),
+        ("'b'", lambda pool: pool.upgrade("w"), "b"),
+        ("None", lambda pool: pool.upgrade("w"), None),
+        ("3", lambda pool: pool.evict_all(), 3),
+        ("[2, 1]", lambda pool: pool.forget([1, 2, 3]), [2, 1]),
+        ("{'hits': 2}", lambda pool: pool.counters(), {"hits": 2}),
+    ],
+)
+def test_results_of_further_abilities_arrive(opened: Open, result, call, expected) -> None:
+    assert call(opened(f"say(ok={result})", EVERYTHING)) == expected
+
+
+def test_a_program_has_the_abilities_that_it_declares_and_no_others(
+    opened: Open, tmp_path: Path
+) -> None:
+    opened("pass", "{'pins': True, 'counters': True}").close()
+    with ProcessSubject([sys.executable, str(tmp_path / "program.py")]) as subject:
+        able = {name for name in abilities.ABILITIES if abilities.has(subject, name, CONFIG)}
+    assert able == {"pins", "counters"}
 
 
 def test_events_are_kept_until_they_are_drained_even_those_of_several_calls(opened: Open) -> None:
@@ -225,11 +271,18 @@ def test_an_answer_out_of_form_is_an_error_of_the_adapter(opened: Open, reaction
         ("say(ok=7)", lambda pool: pool.snapshot(), "another form"),
         ("say(ok={'slots': []})", lambda pool: pool.snapshot(), "another form"),
         ("say(ok='xy')", lambda pool: pool.read("a"), "hexadecimal"),
+        ("say(ok=7)", lambda pool: pool.downgrade("a"), "different strings"),
+        ("say(ok=['w'])", lambda pool: pool.upgrade("w"), "different strings"),
+        ("say(ok=None)", lambda pool: pool.evict_all(), "a number"),
+        ("say(ok=True)", lambda pool: pool.evict_all(), "a number"),
+        ("say(ok=3)", lambda pool: pool.forget([3]), "a number"),
+        ("say(ok=['3'])", lambda pool: pool.forget([3]), "a number"),
+        ("say(ok=[])", lambda pool: pool.counters(), "counters are an object"),
     ],
 )
 def test_a_result_out_of_form_is_an_error_of_the_adapter(opened: Open, reaction, call, words):
     with pytest.raises(AdapterError, match=words):
-        call(opened(reaction, "{'snapshot': True, 'bytes': True}"))
+        call(opened(reaction, EVERYTHING))
 
 
 @pytest.mark.parametrize("wrong", ["7", "{'speed': 9}"])
