@@ -59,13 +59,13 @@ def _victims(before: Twin, op: Op, expected: Outcome, got: Outcome) -> Verdict |
     gone = [key for kind, key in got.events if kind == "Removed" and key is not None]
     if op.name != "allocate" or gone == wanted:
         return None
-    known, resting = before.model.names(), before.inactive()
+    known, resting = before.known(), before.inactive()
     for key in gone:
         if key in known and key not in resting:
             return Verdict("KV-EVC-01", f"{key_text(key)} was held, and was evicted")
         if key not in known or gone.count(key) > 1:
             return Verdict("KV-EVT-02", f"{key_text(key)} was removed, and was not there")
-    return _how_many(op.n <= before.model.count("empty"), wanted, gone)
+    return _how_many(op.n <= len(before.model.empty), wanted, gone)
 
 
 def _how_many(room: bool, wanted: list[Key], gone: list[Key]) -> Verdict:
@@ -118,7 +118,7 @@ def _allocation(before: Twin, op: Op, expected: Outcome, got: Outcome) -> Verdic
 
 
 def _hits(before: Twin, op: Op, expected: Outcome, got: Outcome) -> Verdict:
-    known = before.model.names()
+    known = before.known()
     counts = len(got.value), len(expected.value)
     if counts[0] > counts[1]:
         absent = next((key for key in op.keys if key not in known), None)
@@ -182,7 +182,7 @@ def _registry(twin: Twin, seen: PoolSnapshot) -> Verdict | None:
     for key, slot in seen.registry.items():
         if not 0 <= slot < len(seen.slots) or seen.slots[slot].key != key:
             return Verdict("KV-REG-04", f"{key_text(key)} leads to slot {slot}, which holds other")
-    if set(seen.registry) != twin.model.names():
+    if set(seen.registry) != twin.known():
         known = _keys(sorted(twin.known()))
         return Verdict(
             "KV-REG-05", f"registry has {_keys(sorted(seen.registry))}, the model {known}"

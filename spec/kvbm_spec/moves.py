@@ -15,10 +15,15 @@ Clauses: KV-LIF-01, KV-LIF-02, KV-LIF-06, KV-OWN-05, KV-CAP-06, KV-CAP-10
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from itertools import takewhile
+from typing import Any
 
 from kvbm_spec.operations import Op, Symbol
+from kvbm_spec.perform import symbol_of
+from kvbm_spec.state import Rules, Slot, State
 from kvbm_spec.subject import Capabilities, Key, PoolConfig
 from kvbm_spec.twin import Twin
 
@@ -40,107 +45,119 @@ class Scope:
 
 def parent_of(key: Key, config: PoolConfig, capabilities: Capabilities) -> Key | None:
     """Give the key before this one in the chain, where the subject looks at parents."""
-    wanted = capabilities.holds_parents or config.policy.startswith("lineage")
-    return key - 1 if wanted and key > 0 else None
+    return _above(key, Rules(config.policy, config.duplicates, capabilities.holds_parents))
 
 
 def changing(
     twin: Twin, scope: Scope, config: PoolConfig, capabilities: Capabilities
 ) -> Iterator[Op]:
     """Give the calls that lead on."""
-    room = twin.model.available
-    for n in range(1, room + 1):
-        yield Op("allocate", n=n)
-    for symbol, kind in _distinct(twin):
-        if kind == "mutable":
-            for key in range(scope.keys):
-                above = parent_of(key, config, capabilities)
-                yield Op("stage", handle=symbol, keys=(key,), parent=above)
-        if kind == "staged":
-            if not _crowded(twin, scope, symbol):
-                yield Op("register", handle=symbol)
-            yield Op("reset", handle=symbol)
-        yield Op("release", handle=symbol)
-    for name, keys in _questions(scope):
-        if _answers(twin, scope, name, keys):
-            yield Op(name, keys=keys)
+    del config, capabilities
+    return onward(twin.model, scope)
 
 
 def refused(twin: Twin, scope: Scope, *, stores: bool) -> Iterator[Op]:
     """Give the calls that must change nothing, and the two that find nothing to do."""
-    yield Op("allocate", n=0)
-    yield Op("allocate", n=twin.model.available + 1)
-    for name, keys in _questions(scope):
-        if not _hits(twin, name, keys):
-            yield Op(name, keys=keys)
-    for symbol, kind in _distinct(twin):
-        if kind != "staged":
-            yield Op("register", handle=symbol)
-        if kind != "mutable":
-            yield Op("stage", handle=symbol, keys=(0,))
-        if kind not in ("mutable", "staged"):
-            yield Op("reset", handle=symbol)
-            if stores:
-                yield Op("write", handle=symbol)
+    yield from idle(twin.model, scope, stores=stores)
     for symbol in [*twin.dead][-1:]:
-        yield Op("release", handle=symbol)
-        yield Op("register", handle=symbol)
-        yield Op("stage", handle=symbol, keys=(0,))
-        yield Op("reset", handle=symbol)
+        yield from stale(symbol)
 
 
 def final(twin: Twin) -> Iterator[Op]:
     """Let go of everything, and take the whole pool. KV-CAP-10"""
-    for symbol in [*twin.live]:
+    for symbol in twin.live:
         yield Op("release", handle=symbol)
     yield Op("allocate", n=len(twin.model.slots))
 
 
-def _questions(scope: Scope) -> Iterator[tuple[str, tuple[Key, ...]]]:
-    for key in range(scope.keys):
-        yield "match", (key,)
-    if scope.keys > 1:
-        every = tuple(range(scope.keys))
-        yield "match", every
-        yield "match", every[::-1]
-        yield "scan", every
+# ── from the model alone ──────────────────────────────────────────────────────────────────
 
 
-def _hits(twin: Twin, name: str, keys: tuple[Key, ...]) -> list[Key]:
-    known = twin.model.names()
+def onward(state: State, scope: Scope) -> Iterator[Op]:
+    """Give the calls that lead on from a state."""
+    for n in range(1, state.available + 1):
+        yield Op("allocate", n=n)
+    known = state.known
+    for symbol, here in _distinct(state):
+        if here.state == "reset":
+            for key in range(scope.keys):
+                yield Op("stage", handle=symbol, keys=(key,), parent=_above(key, state.rules))
+        if here.state == "complete":
+            primary = known.get(here.key)
+            if primary is None or state.slots[primary].holders < scope.clients:
+                yield Op("register", handle=symbol)
+            yield Op("reset", handle=symbol)
+        yield Op("release", handle=symbol)
+    for name, keys in _questions(scope.keys):
+        hits = _hits(known, name, keys)
+        if _leads_on(name, keys, hits) and all(
+            state.slots[known[key]].holders < scope.clients for key in hits
+        ):
+            yield Op(name, keys=keys)
+
+
+def idle(state: State, scope: Scope, *, stores: bool = False) -> Iterator[Op]:
+    """Give the calls that must change nothing in a state, all but those on dead handles."""
+    yield Op("allocate", n=0)
+    yield Op("allocate", n=state.available + 1)
+    known = state.known
+    for name, keys in _questions(scope.keys):
+        if not _hits(known, name, keys):
+            yield Op(name, keys=keys)
+    for symbol, here in _distinct(state):
+        if here.state != "complete":
+            yield Op("register", handle=symbol)
+        if here.state != "reset":
+            yield Op("stage", handle=symbol, keys=(0,))
+        if here.state not in ("reset", "complete"):
+            yield Op("reset", handle=symbol)
+            if stores:
+                yield Op("write", handle=symbol)
+
+
+def stale(symbol: Symbol) -> Iterator[Op]:
+    """Give the calls on a dead handle."""
+    yield Op("release", handle=symbol)
+    yield Op("register", handle=symbol)
+    yield Op("stage", handle=symbol, keys=(0,))
+    yield Op("reset", handle=symbol)
+
+
+# ── inside ────────────────────────────────────────────────────────────────────────────────
+
+
+def _above(key: Key, rules: Rules) -> Key | None:
+    wanted = rules.holds_parents or rules.policy.startswith("lineage")
+    return key - 1 if wanted and key > 0 else None
+
+
+@cache
+def _questions(keys: int) -> tuple[tuple[str, tuple[Key, ...]], ...]:
+    every = tuple(range(keys))
+    chains = (every, every[::-1]) if keys > 1 else ()
+    matches = (*((key,) for key in every), *chains)
+    return (*(("match", asked) for asked in matches), *(("scan", asked) for asked in chains[:1]))
+
+
+def _hits(known: Mapping[Any, int], name: str, keys: tuple[Key, ...]) -> list[Key]:
     if name == "scan":
         return [key for key in keys if key in known]
-    absent = next((index for index, key in enumerate(keys) if key not in known), len(keys))
-    return list(keys[:absent])
+    return list(takewhile(known.__contains__, keys))
 
 
-def _answers(twin: Twin, scope: Scope, name: str, keys: tuple[Key, ...]) -> bool:
-    """Tell whether the call finds something, and no block gets more holders than clients.
-
-    A call whose first miss comes before a hit, or whose hits another call of the scope
-    finds alike, is left to `refused` or to that other call.
-    """
-    hits = _hits(twin, name, keys)
-    if not hits or (name == "match" and len(hits) < len(keys) and hits[0] == 0):
-        return False
-    holders = [twin.model.slots[twin.model.registry[key]].holders for key in hits]
-    return all(len(each) < scope.clients for each in holders)
+def _leads_on(name: str, keys: tuple[Key, ...], hits: list[Key]) -> bool:
+    """Tell whether a call finds something that no other call of the scope finds alike."""
+    return bool(hits) and not (name == "match" and len(hits) < len(keys) and hits[0] == 0)
 
 
-def _crowded(twin: Twin, scope: Scope, symbol: Symbol) -> bool:
-    """Tell whether registering would give the first block of that key one holder too many."""
-    primary = twin.model.registry.get(twin.view(twin.model.handles[twin.live[symbol]]).key)
-    return primary is not None and len(twin.model.slots[primary].holders) >= scope.clients
-
-
-def _distinct(twin: Twin) -> Iterator[tuple[Symbol, str]]:
-    """Give one live handle of each slot, and of several slots that are alike, of one."""
-    seen = set()
-    for symbol, handle in twin.live.items():
-        slot = twin.model.handles[handle]
-        here = twin.model.slots[slot]
-        owned = here.state in ("reset", "complete")
-        look = (here.state, here.content) if owned else (slot, None)
+def _distinct(state: State) -> Iterator[tuple[Symbol, Slot]]:
+    """Give one live handle of each slot, and of several owned slots that are alike, of one."""
+    seen: set[Hashable] = set()
+    for handle, slot in enumerate(state.handles):
+        if slot is None:
+            continue
+        here = state.slots[slot]
+        look = here if here.state in ("reset", "complete") else slot
         if look not in seen:
             seen.add(look)
-            yield symbol, twin.kind(symbol)
+            yield symbol_of(handle), here

@@ -24,6 +24,7 @@ from typing import Final, TypeAlias
 
 from kvbm_spec.lifecycle import Transition, load
 from kvbm_spec.operations import Op, Outcome
+from kvbm_spec.state import canonical
 from kvbm_spec.subject import Capabilities, PoolConfig
 from kvbm_spec.twin import Twin
 from kvbm_spec.vectors import POLICIES, Vector, policies_that_agree, write
@@ -99,12 +100,12 @@ def rows(ops: History, config: PoolConfig) -> list[Transition]:
     """Give the rows of `lifecycle.json` that a history exercises."""
     twin, shown = _pool(config.slots, config.duplicates), []
     for op in ops:
-        before = [replace(slot, holders=[*slot.holders]) for slot in twin.model.slots]
+        before = twin.model.slots
         twin.apply(op)
         moves = {
             (old.state, new.state)
             for old, new in zip(before, twin.model.slots, strict=True)
-            if old.state != new.state or len(new.holders) > len(old.holders)
+            if old.state != new.state or new.holders > old.holders
         }
         shown += [
             row
@@ -121,8 +122,8 @@ def _calls(twin: Twin) -> Iterator[Op]:
     for n in range(len(twin.model.slots) + 2):
         yield Op("allocate", n=n)
     unlike = {}
-    for symbol in reversed(twin.live):
-        unlike[twin.view(twin.model.handles[twin.live[symbol]])] = symbol
+    for symbol, slot in reversed(twin.live.items()):
+        unlike[twin.view(slot)] = symbol
     for symbol in [*sorted(unlike.values(), key=lambda each: int(each[1:])), *[*twin.dead][-1:]]:
         for key in range(KEYS):
             yield Op("stage", handle=symbol, keys=(key,))
@@ -147,15 +148,7 @@ def _slots(twin: Twin) -> tuple[str, ...]:
 
 def _state(twin: Twin) -> Hashable:
     """Give what decides about later calls, without the numbers of slots and handles."""
-    resting = sorted(slot.returned for slot in twin.model.slots if slot.state == "inactive")
-    slots = (
-        (
-            *(slot.state, repr(slot.content), len(slot.holders)),
-            resting.index(slot.returned) if slot.state == "inactive" else -1,
-        )
-        for slot in twin.model.slots
-    )
-    return tuple(sorted(slots)), bool(twin.dead)
+    return canonical(twin.model), bool(twin.dead)
 
 
 def _with_questions(path: History, questions: dict[History, list[Op]]) -> History:

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from kvbm_spec.model import Content, Model, Refused
+from wide_pool import Content, Model, Refused
 
 from kvbm.blocks import BlockList, CompleteBlock, ImmutableBlock, MutableBlock, State, WeakBlock
 from kvbm.blocks.handles import Block

@@ -265,7 +265,7 @@ def happened(seed: int, clients: int, calls: int) -> History:
         call = doing.get(client)
         if call is None and len(made.calls) < calls:
             op = choose.choice(("allocate", "stage", "register", "match", "release"))
-            handle = {"handle": choose.choice([*pool.given, "none"])}
+            handle = {"handle": choose.choice([*pool.handles, "none"])}
             args: dict[str, Any] = {
                 "allocate": {"n": choose.randint(0, 2)},
                 "stage": handle | {"key": choose.choice("KL")},

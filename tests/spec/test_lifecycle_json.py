@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kvbm_spec import lookup
 from kvbm_spec.lifecycle import Lifecycle, load, refresh
-from kvbm_spec.model import Content, Model, Refused, Weak
+from wide_pool import Content, Model, Refused, Weak
 
 from kvbm.blocks.lifecycle import TABLE, Operation, State
 from kvbm.errors import ErrorKind

@@ -1,9 +1,9 @@
-"""Tier: the state of the reference model, and the rules that its calls share.
+"""Wide tier: the state of the wide pool, and the rules that its calls share.
 
 What this is
     Slots, the queue of empty ones, the registry, who holds what, and who would be evicted
     next, each as plain as can be: an order of eviction is worked out anew from ticks and
-    parents whenever somebody asks for a victim. `model` adds the calls.
+    parents whenever somebody asks for a victim. `wide_pool` adds the calls.
 
 Interface, as rules of use
     * `Model` is what you want; read this second.

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import kvbm_spec.model
-import kvbm_spec.tier
 import pytest
-from kvbm_spec.model import Content, Model, Refused
+import wide_pool
+import wide_tier
+from wide_pool import Content, Model, Refused
 
 CALLS: list[Callable[[Model], Any]] = [
     lambda model: model.allocate(1),
@@ -58,7 +58,7 @@ def test_all_short_histories_keep_the_rules_and_copies_go_their_own_way(
 
 
 def test_the_model_knows_nothing_of_what_it_judges() -> None:
-    for module in (kvbm_spec.model, kvbm_spec.tier):
+    for module in (wide_pool, wide_tier):
         tree = ast.parse(Path(module.__file__).read_text("utf-8"))
         names = [
             name
