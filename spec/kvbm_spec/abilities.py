@@ -32,6 +32,9 @@ from kvbm_spec.subject import (
 Batch: TypeAlias = Any
 """What a subject gave out for several blocks at once. Opaque, with a length."""
 
+Ticket: TypeAlias = Any
+"""What a subject gave out to somebody who waits. Opaque."""
+
 Weak: TypeAlias = Any
 """What a subject gave out to remember a block by. Opaque."""
 
@@ -125,7 +128,28 @@ class Resizing(Protocol):
         """Ask for another number of slots; give how many there are then.
 
         Shrinking takes free and inactive slots alone, so there may be more than asked for.
+        Unsupported where it is not offered.
         """
+        ...
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """A manager that lets callers wait for blocks. KV-LIV-05, KV-SHD-04
+
+    Nothing blocks: who waits asks again. First come, first served.
+    """
+
+    def wait(self, n: int) -> Ticket:
+        """Queue for `n` blocks to write."""
+        ...
+
+    def ready(self, ticket: Ticket) -> list[Handle] | None:
+        """Give the blocks, once; None while they are waited for. Cancelled if it was."""
+        ...
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Give up."""
         ...
 
 
@@ -178,6 +202,7 @@ ABILITIES: Final[Mapping[str, type]] = {
     "clearing": Clearing,
     "pins": Pinning,
     "resizing": Resizing,
+    "waiting": Waiting,
     "numbered events": Logging,
     "callbacks": Notifying,
     "counters": Counting,

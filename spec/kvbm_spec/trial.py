@@ -70,6 +70,7 @@ class Script:
         self.clause = clause
         self.lines: list[Line] = []
         self.situations: Counter[str] = Counter()
+        self._kept: list[Any] = []  # a subject may take a handle that is dropped as released
 
     def call(self, text: str, act: Callable[..., Any], *arguments: Any) -> Any:
         """Make a call, and write it down with its answer; a refusal is written and raised."""
@@ -81,6 +82,7 @@ class Script:
         except Exception as crash:
             self.lines.append(Line(f"{text} -> raised {crash!r}", wrong=True))
             raise Broken(self.clause, f"{text} raised what is no refusal ({crash!r})") from crash
+        self._kept.append(answer)
         self.lines.append(Line(text if answer is None else f"{text} -> {_shown(answer)}"))
         return answer
 

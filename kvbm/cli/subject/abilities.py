@@ -8,10 +8,13 @@ Clauses: KV-OWN-06, KV-EVT-05, KV-CON-03, KV-OBS-01
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
+from weakref import finalize
 
-from kvbm_spec.subject import Key
+from kvbm_spec.subject import Key, SubjectError
 
 from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, WeakBlock
 from kvbm.blocks.handles import Block
@@ -20,9 +23,18 @@ from kvbm.errors import BlockStateInvalid, NotEnoughBlocksAvailable
 from kvbm.events import EventBatch, Gap
 from kvbm.pool import EvictionMode
 
+Waiter: TypeAlias = "asyncio.Task[BlockList[MutableBlock]]"
+
 
 class KvbmManager(PoolManager):
     """A BlockPool with all that it can do."""
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Where the coroutines of those who wait run, a few steps at a time."""
+        loop = asyncio.new_event_loop()
+        finalize(self, loop.close)  # after a close, those who wait still ask once
+        return loop
 
     # ── Batching ──────────────────────────────────────────────────────────────────────
 
@@ -91,6 +103,34 @@ class KvbmManager(PoolManager):
         """Hold the block again, if it is there."""
         with refusals():
             return weak.upgrade()
+
+    # ── Waiting, Resizing ─────────────────────────────────────────────────────────────
+
+    def wait(self, n: int) -> Waiter:
+        """Queue as a coroutine does."""
+        return self._loop.create_task(self.pool.wait_for_blocks(n))
+
+    def ready(self, ticket: Waiter) -> list[MutableBlock] | None:
+        """Let the coroutines go on, and look."""
+        for _ in range(3):  # a wake-up, what it leads to, and the end of that
+            self._loop.run_until_complete(asyncio.sleep(0))
+        if ticket.cancelled():
+            raise SubjectError("Cancelled", "the task was cancelled")
+        with refusals():
+            return list(ticket.result()) if ticket.done() else None
+
+    def cancel(self, ticket: Waiter) -> None:
+        """Cancel the coroutine."""
+        ticket.cancel()
+
+    def resize(self, slots: int) -> int:
+        """Grow."""
+        grown = slots - self.pool.total_blocks()
+        if grown < 0:
+            raise SubjectError("Unsupported", "a pool does not shrink")
+        with refusals():
+            self.pool.add_blocks(grown)
+        return self.pool.total_blocks()
 
     # ── Logging, Notifying, Counting ──────────────────────────────────────────────────
 

@@ -53,7 +53,7 @@ class PoolManager:
             duplicates=config.duplicates,
             events=self.told,
         )
-        self._bytes = [bytes(8)] * config.slots
+        self._bytes: dict[int, bytes] = {}
         self._positions: dict[Key, int] = {}  # the suite tells parents, and no positions
 
     # ── Manager ───────────────────────────────────────────────────────────────────────
@@ -155,7 +155,7 @@ class PoolManager:
     def read(self, handle: Block) -> bytes:
         """Give the bytes of a held block."""
         with refusals():
-            return self._bytes[handle.block_id]
+            return self._bytes.get(handle.block_id, bytes(8))
 
 
 @contextmanager

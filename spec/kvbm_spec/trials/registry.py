@@ -20,7 +20,9 @@ from kvbm_spec.trials import (
     owners,
     prefixes,
     references,
+    resizing,
     threads,
+    waiting,
 )
 
 _MODULES: Final = (
@@ -32,6 +34,8 @@ _MODULES: Final = (
     counters,
     callbacks,
     threads,
+    waiting,
+    resizing,
     closing,
 )
 
