@@ -63,7 +63,7 @@ class UnknownClause(LookupError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clause:
-    """One property: `sentence` is the normative text, `note` is not."""
+    """One property: `sentence` is the normative text, `rationale` and `note` are not."""
 
     id: str
     group: str
@@ -71,14 +71,16 @@ class Clause:
     needs: tuple[Need, ...]
     """The first is enough for a test; a second one makes the test exact."""
     profiles: tuple[str, ...]
+    since: str
+    """The version of the specification that has it first."""
     sentence: str
-    since: str = "1.0"
-    """The version of the specification that it came with."""
+    rationale: str
+    """What goes wrong for a user when it does not hold."""
     note: str = ""
     must_if: str = ""
     """The declaration of a subject that turns SHOULD into MUST."""
     seen_as: tuple[str, ...] = ()
-    """Rows of the list of reported bugs that this clause would have caught."""
+    """Rows of the list of reported bugs that this clause would have caught; see `bugs`."""
 
     def __str__(self) -> str:
         return f"{self.id} ({self.level}): {self.sentence}"
@@ -90,6 +92,8 @@ class Group:
 
     id: str
     title: str
+    chapter: str
+    """Name of its page in `spec/chapters`, without the suffix."""
     clauses: tuple[Clause, ...]
     note: str = ""
 

@@ -112,6 +112,31 @@ def test_a_clause_is_whole_sentences_that_carry_its_level(clause: Clause) -> Non
     assert all(re.fullmatch(r"BUG-\d\d", row) for row in clause.seen_as)
 
 
+@pytest.mark.parametrize("clause", load(), ids=lambda clause: clause.id)
+def test_a_clause_says_since_when_and_why_in_up_to_three_sentences(clause: Clause) -> None:
+    assert clause.since == "1.0"
+    assert re.fullmatch(
+        r"[A-Z]([^.]|\.(?! |$))+(\. [A-Z]([^.]|\.(?! |$))+){0,2}\.", clause.rationale
+    )
+    assert not re.search(r"\b(MUST|SHOULD)\b", clause.rationale), "only sentences are normative"
+
+
+def test_no_two_clauses_have_one_rationale_or_one_sentence() -> None:
+    assert len({clause.rationale for clause in load()}) == len(load())
+    assert len({clause.sentence for clause in load()}) == len(load())
+
+
+def test_a_clause_without_a_rationale_or_a_version_is_refused() -> None:
+    row = {
+        name: getattr(load()[0], name) for name in ("id", "group", "level", "needs", "profiles")
+    } | {"sentence": "It MUST."}
+    for left_out in ("since", "rationale"):
+        given = {"since": "1.0", "rationale": "Why."}
+        del given[left_out]
+        with pytest.raises(TypeError, match=left_out):
+            Clause(**row, **given)
+
+
 def test_82_clauses_were_seen_broken_in_67_rows() -> None:
     assert sum(bool(clause.seen_as) for clause in load()) == 82
     assert {row for clause in load() for row in clause.seen_as} == {
