@@ -43,15 +43,16 @@ def clauses() -> str:
     for group in groups():
         parts.append(f"\n## {group.id}: {group.title}\n")
         parts += [f"\n{group.note}\n"] if group.note else []
-        parts += [_clause(clause) for clause in group.clauses]
+        parts += [_clause(clause, group.chapter) for clause in group.clauses]
     return "".join(parts) + "\n"
 
 
-def _clause(clause: Clause) -> str:
+def _clause(clause: Clause, chapter: str) -> str:
+    link = f"[{clause.id}](../spec/chapters/{chapter}.md#{clause.id.lower()})"
     level = "" if clause.level is Level.MUST else " (SHOULD)"
     note = f" *{clause.note}*" if clause.note else ""
     needs = " + ".join(clause.needs)
-    return f"\n**{clause.id}**{level} {clause.sentence}{note} [{needs}]\n"
+    return f"\n**{link}**{level} {clause.sentence}{note} [{needs}]\n"
 
 
 SECTIONS: Final[Mapping[str, Callable[[], str]]] = {

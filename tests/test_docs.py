@@ -19,7 +19,7 @@ DOCS: Final = ROOT / "docs"
 
 PAGES: Final = {
     str(page.relative_to(ROOT)): page
-    for pattern in ("*.md", "docs/**/*.md", "spec/*.md", "kernels/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "spec/**/*.md", "kernels/*.md")
     for page in sorted(ROOT.glob(pattern))
 }
 
@@ -37,6 +37,7 @@ THE_BOOK: Final = {
     "docs/storage.md",
     "docs/python.md",
     "docs/vocabulary.md",
+    "docs/glossary.md",
     "docs/clauses.md",
 }
 

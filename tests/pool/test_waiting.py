@@ -77,6 +77,7 @@ def test_a_rejected_duplicate_wakes_who_waits_for_its_slot() -> None:
     cancelled=st.none() | st.integers(0, 5),
 )
 @settings(max_examples=40)
+@pytest.mark.clause("KV-LIV-05")
 def test_waiters_are_served_in_the_order_of_arrival(
     counts: list[int], drops: list[int], cancelled: int | None
 ) -> None:

@@ -56,11 +56,12 @@ def test_a_row_is_found_by_its_id() -> None:
         assert bugs.lookup(bug.id) is bug
 
 
-def test_an_unknown_row_is_refused_with_what_there_is() -> None:
+@pytest.mark.parametrize("unknown", ["BUG-00", "BUG-1", "bug-01", ""])
+def test_an_unknown_row_is_refused_with_what_there_is(unknown: str) -> None:
     with pytest.raises(UnknownBug, match="from BUG-01 to BUG-67") as caught:
-        bugs.lookup("BUG-00")
+        bugs.lookup(unknown)
     assert isinstance(caught.value, LookupError)
-    assert caught.value.bug_id == "BUG-00"
+    assert caught.value.bug_id == unknown
 
 
 def test_the_threads_of_a_row_are_links() -> None:
