@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
 
 from kvbm_spec.abilities import has
 from kvbm_spec.blame import Verdict
@@ -32,10 +31,9 @@ from kvbm_spec.profiles import GATE, PROFILES, Profile, bounded, configs
 from kvbm_spec.status import NOTHING_EXPECTED, Expectations, Result, Status
 from kvbm_spec.subject import PoolConfig, Subject, SubjectError
 from kvbm_spec.trials import TRIALS
+from kvbm_spec.unchecked import UNCHECKED
 
 Say = Callable[[str], None]
-
-NOT_CHECKED: Final = "not checked by this version of the suite"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,7 +167,7 @@ class _Judge:
         if failure is not None:
             return Result(clause, Status.FAIL, failure.verdict.what, failure)
         if check is None:
-            return Result(clause, Status.SKIP, NOT_CHECKED)
+            return Result(clause, Status.SKIP, f"not checked yet: {UNCHECKED[clause]}")
         if not self._able(check.ability):
             return Result(clause, Status.SKIP, f"the subject has no {check.ability}")
         if self._blocked and clause not in GATE:

@@ -9,12 +9,12 @@ Clauses: KV-SHD-03
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from kvbm_spec.subject import Env
 from kvbm_spec.trial import Check, Scene, Script, Trial
@@ -25,8 +25,7 @@ GIVEN_BACK: Final = "KV-SHD-03"
 _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What a process has of the system. Descriptors are 0 where they cannot be counted."""
 
     descriptors: int
@@ -35,7 +34,8 @@ class Taken:
 
     @classmethod
     def now(cls, folder: Path) -> Taken:
-        """Count."""
+        """Count, once what nobody refers to has gone."""
+        gc.collect()
         return cls(
             sum(1 for _ in _DESCRIPTORS.iterdir()) if _DESCRIPTORS.is_dir() else 0,
             threading.active_count(),
@@ -52,7 +52,9 @@ def a_closed_manager_keeps_nothing(script: Script) -> None:
         _use(script, folder)
         after = Taken.now(folder)
     what = f"open and close leave {after}, and there was {before}"
-    script.expect(GIVEN_BACK, after == before, what)
+    script.expect(
+        GIVEN_BACK, all(now <= then for now, then in zip(after, before, strict=True)), what
+    )
     script.reached("opened and closed")
 
 
