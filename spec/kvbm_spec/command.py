@@ -7,6 +7,7 @@ What this is
         python -m kvbm_spec run --exec './my-adapter --fast' --profile ci
         python -m kvbm_spec replay out/fail-KV-REG-03.json mypkg.kv:Subject
         python -m kvbm_spec check --history trace.ndjson
+        python -m kvbm_spec model --slots 3 --keys 2
 
 Interface, as rules of use
     * A subject is `module:Class`, made without arguments; the current folder is searched.
@@ -24,9 +25,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kvbm_spec import linear, replayed
+from kvbm_spec import linear, reach, replayed
 from kvbm_spec.clauses import UnknownClause
 from kvbm_spec.explore import Findings
+from kvbm_spec.moves import Scope
 from kvbm_spec.process import AdapterError, ProcessSubject, ProgramFailed
 from kvbm_spec.profiles import PROFILES
 from kvbm_spec.report import failure_text, save, text
@@ -55,9 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_subject(player)
     checker = commands.add_parser("check", help="judge a history that was recorded")
     checker.add_argument("--history", required=True, metavar="FILE", help="NDJSON")
+    alone = commands.add_parser("model", help="search every state of the model alone")
+    for name, usual in (("slots", 3), ("keys", 2), ("clients", 2)):
+        alone.add_argument(f"--{name}", type=int, default=usual, help=f"default: {usual}")
     arguments = parser.parse_args(argv, argparse.Namespace(replay=None))
     if arguments.command == "check":
         return linear.main(arguments.history)
+    if arguments.command == "model":
+        here = Scope(slots=arguments.slots, keys=arguments.keys, clients=arguments.clients)
+        return reach.main(here)
     return judge(arguments, "kvbm_spec")
 
 

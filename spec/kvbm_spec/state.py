@@ -105,13 +105,26 @@ def canonical(state: State) -> State:
 
     No later call can tell the two apart, but by the numbers in its answers.
     """
-    ranked = sorted(range(len(state.slots)), key=lambda slot: _text(state.slots[slot]))
-    place = {slot: index for index, slot in enumerate(ranked)}
+    place = _places(state)
     return state._replace(
-        slots=tuple(state.slots[slot] for slot in ranked),
+        slots=tuple(sorted(state.slots, key=_text)),
         empty=tuple(sorted(place[slot] for slot in state.empty)),
         handles=tuple(sorted(place[slot] for slot in state.handles if slot is not None)),
     )
+
+
+def ranked(state: State) -> list[Handle]:
+    """List the live handles in the order in which `canonical` numbers them."""
+    place = _places(state)
+    live = [(place[slot], n) for n, slot in enumerate(state.handles) if slot is not None]
+    return [handle for _, handle in sorted(live)]
+
+
+def _places(state: State) -> dict[int, int]:
+    """Give each slot the place that it has among all, by what it is."""
+    texts = [*map(_text, state.slots)]
+    ordered = sorted(range(len(texts)), key=texts.__getitem__)
+    return {slot: place for place, slot in enumerate(ordered)}
 
 
 @lru_cache(maxsize=65_536)
@@ -151,7 +164,7 @@ def told(row: Transition, key: Key) -> Events:
 def put(state: State, slot: int, there: Slot) -> State:
     """Change one slot. Every call does it by this."""
     slots = (*state.slots[:slot], there, *state.slots[slot + 1 :])
-    return state._replace(slots=slots)
+    return State(slots, *state[1:])
 
 
 def become(state: State, slot: int, name: str) -> State:
@@ -191,5 +204,5 @@ def use_up(state: State, handle: Handle) -> tuple[State, int]:
 
 def count_holders(state: State, slot: int, change: int) -> State:
     """Count one holder more or less."""
-    here = state.slots[slot]
-    return put(state, slot, here._replace(holders=here.holders + change))
+    name, key, parent, holders, holds = state.slots[slot]
+    return put(state, slot, Slot(name, key, parent, holders + change, holds))
