@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+from kvbm_spec.identity import Colliding, Hashing, Reusing, Separating, Sharing
 from kvbm_spec.subject import (
     Capabilities,
     Env,
@@ -209,7 +210,13 @@ ABILITIES: Final[Mapping[str, type]] = {
 }
 """Abilities of a manager, by the words of reports."""
 
-SUBJECT_ABILITIES: Final[Mapping[str, type]] = {}
+SUBJECT_ABILITIES: Final[Mapping[str, type]] = {
+    "hashing": Hashing,
+    "tenants": Separating,
+    "weak hash": Colliding,
+    "sharing": Sharing,
+    "rule for full hits": Reusing,
+}
 """Abilities of a subject."""
 
 

@@ -3,7 +3,7 @@
 What this is
     The further protocols of `kvbm_spec.abilities`, each a few lines on `PoolManager`.
 
-Clauses: KV-OWN-06, KV-EVT-05, KV-CON-03, KV-OBS-01
+Clauses: KV-LIF-03, KV-OWN-06, KV-EVT-05, KV-CON-03, KV-OBS-01
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from weakref import finalize
 
 from kvbm_spec.subject import Key, SubjectError
 
-from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, WeakBlock
+from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, State, WeakBlock
 from kvbm.blocks.handles import Block
-from kvbm.cli.subject.pool import KINDS, PoolManager, refusals
-from kvbm.errors import BlockStateInvalid, NotEnoughBlocksAvailable
+from kvbm.cli.subject.pool import KINDS, PoolManager, plain, refusals
+from kvbm.errors import BlockStateInvalid, NotEnoughBlocksAvailable, TokenBlockFull
 from kvbm.events import EventBatch, Gap
 from kvbm.pool import EvictionMode
 
@@ -70,6 +70,25 @@ class KvbmManager(PoolManager):
             batch.release()
             self.pool.available_blocks()  # a drop is seen by the next call: this one
 
+    # ── Filling ───────────────────────────────────────────────────────────────────────
+
+    def append(self, handle: Block, tokens: Sequence[int]) -> None:
+        """Add tokens to a block that is being written, all or none."""
+        with refusals():
+            block = _mutable(handle, "add tokens to")
+            if block.state is State.RESET:
+                block.init_sequence()
+            if len(tokens) > block.remaining:
+                raise TokenBlockFull(block.page_size)
+            block.add_tokens(tokens)
+
+    def commit(self, handle: Block) -> tuple[Block, Any]:
+        """Fix the content of a full block; its handle stays the same."""
+        with refusals():
+            block = _mutable(handle, "commit")
+            block.commit()
+            return block, plain(block.sequence_hash())
+
     # ── Clearing, Pinning ─────────────────────────────────────────────────────────────
 
     def evict_all(self) -> int:
@@ -80,7 +99,7 @@ class KvbmManager(PoolManager):
     def forget(self, keys: Sequence[Key]) -> list[Key]:
         """Empty the inactive ones among these."""
         with refusals():
-            return [int(key) for key in self.pool.reset_blocks(keys).reset_blocks]
+            return [plain(key) for key in self.pool.reset_blocks(keys).reset_blocks]
 
     def pin(self, keys: Sequence[Key]) -> None:
         """Keep blocks without a handle."""
@@ -142,7 +161,7 @@ class KvbmManager(PoolManager):
     def registered(self) -> tuple[int, set[Key]]:
         """Give the number of the last batch, and what is registered after it."""
         seen = self.pool.snapshot()
-        return seen.next_number - 1, {int(name) for _, name in seen.stored}
+        return seen.next_number - 1, {plain(name) for _, name in seen.stored}
 
     def subscribe(self, callback: Callable[[str, Key | None], None]) -> None:
         """Call for every block of every later batch."""
@@ -181,7 +200,13 @@ def _numbered(batch: EventBatch | Gap) -> Iterator[tuple[int, str, Key, Mapping[
                 "parent": block.parent_sequence_hash,
                 "span": (start, start + change.block_size),
             }
-        yield batch.number, KINDS[change.kind], int(block.sequence_hash), fields
+        yield batch.number, KINDS[change.kind], plain(block.sequence_hash), fields
+
+
+def _mutable(handle: Block, operation: str) -> MutableBlock:
+    if not isinstance(handle, MutableBlock):
+        raise BlockStateInvalid(operation, handle.state.block_state, "It is not being written.")
+    return handle
 
 
 def _registered(handle: Block, operation: str) -> ImmutableBlock:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import kvbm_spec.subject as spec
 from kvbm_spec.subject import Event, Key, PoolConfig, PoolSnapshot, SlotView
@@ -43,12 +44,13 @@ KINDS = {ChangeKind.STORED: "Stored", ChangeKind.REMOVED: "Removed"}
 class PoolManager:
     """One BlockPool. See `kvbm_spec.subject.Manager` for the methods."""
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: PoolConfig, scheme: str = "sha256") -> None:
         self.told = EventLog(keep=1 << 20)
         self._events = self.told.reader()
         self.pool = BlockPool(
             config.slots,
             page_size=config.block_size,
+            scheme=scheme,
             policy=config.policy,
             duplicates=config.duplicates,
             events=self.told,
@@ -90,7 +92,7 @@ class PoolManager:
         """Hold all that are there."""
         with refusals():
             found = self.pool.scan_matches(keys)
-            return {int(key): block for key, block in found.items()}
+            return {plain(key): block for key, block in found.items()}
 
     def release(self, handle: Block) -> None:
         """Let go of one block."""
@@ -111,7 +113,7 @@ class PoolManager:
     def drain_events(self) -> list[Event]:
         """Tell what was stored and removed since the last time."""
         return [
-            Event(KINDS[batch.change.kind], int(key))
+            Event(KINDS[batch.change.kind], plain(key))
             for batch in self._events.read()
             if isinstance(batch, EventBatch)
             for key in batch.change.sequence_hashes
@@ -156,6 +158,11 @@ class PoolManager:
         """Give the bytes of a held block."""
         with refusals():
             return self._bytes.get(handle.block_id, bytes(8))
+
+
+def plain(name: Any) -> Any:
+    """Give a hash as the suite has it: bytes of scheme `sha256`, or an int of Python's."""
+    return name if isinstance(name, bytes) else int(name)
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 from kvbm_spec.subject import SPEC_VERSION, Capabilities, Env, PoolConfig
 
 from kvbm.cli.subject.abilities import KvbmManager
+from kvbm.cli.subject.hashing import KvbmHashing
 from kvbm.pool import POLICIES
 
 
-class KvbmSubject:
+class KvbmSubject(KvbmHashing):
     """The pool of this package, under every policy and with both answers to duplicates."""
 
     name = "kvbm"
@@ -29,4 +30,4 @@ class KvbmSubject:
     def open(self, config: PoolConfig, env: Env) -> KvbmManager:
         """See Subject. The pool uses neither clock nor seed."""
         del env
-        return KvbmManager(config)
+        return KvbmManager(config, self.scheme)

@@ -12,16 +12,25 @@ from typing import Final
 
 from kvbm_spec.trial import Check, Trial
 from kvbm_spec.trials import (
+    agreement,
     batches,
     callbacks,
     closing,
+    collisions,
+    comparing,
     counters,
+    entropy,
+    filling,
+    isolation,
     logs,
+    naming,
     owners,
     prefixes,
     references,
     resizing,
+    reuse,
     threads,
+    tuples,
     waiting,
 )
 
@@ -37,6 +46,15 @@ _MODULES: Final = (
     waiting,
     resizing,
     closing,
+    naming,
+    tuples,
+    collisions,
+    entropy,
+    comparing,
+    agreement,
+    filling,
+    reuse,
+    isolation,
 )
 
 TRIALS: Final[tuple[Trial, ...]] = tuple(trial for module in _MODULES for trial in module.TRIALS)
