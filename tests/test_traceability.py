@@ -28,7 +28,6 @@ NOT_IMPLEMENTED: Final = {
 """Groups of which `kvbm` has nothing, each with the reason. All others are tested."""
 
 NOT_SHOWN: Final = {
-    "KV-IDN-07": "needs two subjects that were told to share, and a handshake between them",
     "KV-IDN-09": "needs invalidate(), which acts on all tiers and on copies that finish later",
     "KV-REG-07": "is about a caller that remembers a hit count instead of holding the handles",
     "KV-REG-08": "is the rule of an engine for a full hit: how many tokens it computes again",

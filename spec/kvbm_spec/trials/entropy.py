@@ -55,7 +55,7 @@ def no_field_is_cut(script: Script) -> None:
 
 def _contents() -> Iterator[int]:
     """Give numbers that are alike once they are cut, folded, divided or rounded."""
-    yield from (1 << bit for bit in range(64))
+    yield from (0, *(1 << bit for bit in range(64)))
     for step in range(1, 64):
         yield from (step << shift for shift in (0, 16, 32, 48))
         yield from (step << shift | step for shift in (16, 32, 48))

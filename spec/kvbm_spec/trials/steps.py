@@ -33,7 +33,7 @@ def publish(script: Script, manager: Manager, key: Key, parent: Key | None = Non
 
 def publish_chain(script: Script, manager: Manager, keys: Sequence[Key]) -> list[Handle]:
     """Publish keys, each the parent of the next; give the handles."""
-    parents = [None, *keys[:-1]]
+    parents = [None, *keys][: len(keys)]
     return [
         publish(script, manager, key, parent) for key, parent in zip(keys, parents, strict=True)
     ]

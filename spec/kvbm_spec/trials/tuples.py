@@ -64,44 +64,45 @@ def _confusable(one: str, other: str) -> Iterator[Identity]:
 
 def tokens_are_nothing_but_tokens(script: Script) -> None:
     """Spell a field, or the parent, in tokens before and behind the block."""
-    for question, data in _beside(script):
-        spelt = {question: None}
-        for order in ("<", ">"):
-            words = struct.unpack(f"{order}{len(data) // 4}I", data)
-            for tokens in ((*words, *BLOCK), (*BLOCK, *words)):
-                spelt[Question(tokens, block_size=len(tokens))] = None
-        apart(script, TYPED, spelt)
+    for question, value in _beside(script):
+        spelt = [
+            Question(tokens, block_size=len(tokens))
+            for words in _spellings(value)
+            for tokens in ((*words, *BLOCK), (*BLOCK, *words))
+        ]
+        apart(script, TYPED, [question, *spelt])
     script.reached("spelt in tokens")
 
 
-def _beside(script: Script) -> Iterator[tuple[Question, bytes]]:
-    """Give questions with one thing beside the tokens, and its bytes."""
+def _beside(script: Script) -> Iterator[tuple[Question, Any]]:
+    """Give questions with one thing beside the tokens, and that thing."""
     for name in texts(script):
         yield Question(BLOCK, PLAIN.having(**{name: "abcd"})), b"abcd"
     if has_field(script, "media"):
-        yield Question(BLOCK, Identity(media=(Media(2**63 + 5, 0, 1),))), _bytes(2**63 + 5)
+        yield Question(BLOCK, Identity(media=(Media(2**63 + 5, 0, 1),))), 2**63 + 5
     parent = ask(script, Question((5, 6, 7, 8)))[0]
-    yield Question((5, 6, 7, 8, *BLOCK)), _bytes(parent)
+    yield Question((5, 6, 7, 8, *BLOCK)), parent
 
 
 def a_chain_is_no_block(script: Script) -> None:
     """Spell two keys in the tokens of one block: what a chain may hash, by the same hash."""
     first, own = ask(script, Question((5, 6, 7, 8)))[0], ask(script, Question(BLOCK))[0]
-    data = _bytes(first) + _bytes(own)
-    forged = [
-        Question(words, block_size=len(words))
-        for order in ("<", ">")
-        for words in [struct.unpack(f"{order}{len(data) // 4}I", data)]
-    ]
-    apart(script, TYPED, dict.fromkeys([Question((5, 6, 7, 8, *BLOCK)), *forged]))
+    pairs = zip(_spellings(first), _spellings(own), strict=True)
+    forged = [Question((*one, *other), block_size=len(one + other)) for one, other in pairs]
+    apart(script, TYPED, [Question((5, 6, 7, 8, *BLOCK)), *forged])
     script.reached("spelt a chain")
 
 
-def _bytes(key: Any) -> bytes:
-    """Give a key as bytes, little end first, of the next length that is whole words."""
-    if isinstance(key, bytes):
-        return key + bytes(-len(key) % 4)
-    return int(key).to_bytes(max(8, -(-key.bit_length() // 32) * 4), "little")
+def _spellings(value: int | bytes) -> list[tuple[int, ...]]:
+    """Give a value in words of 32 bits, in all orders that machines write."""
+    if isinstance(value, bytes):
+        written = [value + bytes(-len(value) % 4)]
+    else:
+        size = max(8, -(-value.bit_length() // 32) * 4)
+        written = [value.to_bytes(size, "little"), value.to_bytes(size, "big")]
+    return [
+        struct.unpack(f"{order}{len(data) // 4}I", data) for data in written for order in ("<", ">")
+    ]
 
 
 TRIALS: Final[tuple[Trial, ...]] = (
