@@ -25,7 +25,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, TypeAlias, final
 
 from kvbm.errors import (
@@ -49,10 +49,13 @@ _INSTEAD: Final = "use read() and write()"
 
 @dataclass(frozen=True, slots=True)
 class DiskCalls:
-    """The calls that move bytes. Replace them to see what happens when a disk fails."""
+    """The calls that move bytes. Replace them to see what happens when a disk fails.
 
-    read: Call = os.preadv
-    write: Call = os.pwritev
+    By default those that `os` has when this is made, so that whoever watches `os` sees them.
+    """
+
+    read: Call = field(default_factory=lambda: os.preadv)
+    write: Call = field(default_factory=lambda: os.pwritev)
 
 
 @final

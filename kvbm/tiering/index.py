@@ -33,7 +33,7 @@ import stat
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, final
 
@@ -58,11 +58,14 @@ _FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 @dataclass(frozen=True, slots=True)
 class IndexCalls:
-    """The calls that change files. Replace them to see what happens when a disk fails."""
+    """The calls that change files. Replace them to see what happens when a disk fails.
 
-    write: Callable[[int, memoryview, int], int] = os.pwrite
-    fsync: Callable[[int], None] = os.fsync
-    rename: Callable[[Path, Path], None] = os.replace
+    By default those that `os` has when this is made, so that whoever watches `os` sees them.
+    """
+
+    write: Callable[[int, memoryview, int], int] = field(default_factory=lambda: os.pwrite)
+    fsync: Callable[[int], None] = field(default_factory=lambda: os.fsync)
+    rename: Callable[[Path, Path], None] = field(default_factory=lambda: os.replace)
 
 
 @final
