@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from kvbm_spec.identity import Colliding, Hashing, Reusing, Separating, Sharing
+from kvbm_spec.persistence import Persistent
 from kvbm_spec.subject import (
     Capabilities,
     Env,
@@ -216,6 +217,7 @@ SUBJECT_ABILITIES: Final[Mapping[str, type]] = {
     "weak hash": Colliding,
     "sharing": Sharing,
     "rule for full hits": Reusing,
+    "restart": Persistent,
 }
 """Abilities of a subject."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from kvbm_spec.subject import SPEC_VERSION, Capabilities, Env, PoolConfig
 
 from kvbm.cli.subject.abilities import KvbmManager
+from kvbm.cli.subject.disk import Persisting
 from kvbm.cli.subject.hashing import KvbmHashing
 from kvbm.pool import POLICIES
 
 
-class KvbmSubject(KvbmHashing):
+class KvbmSubject(KvbmHashing, Persisting):
     """The pool of this package, under every policy and with both answers to duplicates."""
 
     name = "kvbm"

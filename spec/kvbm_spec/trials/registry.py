@@ -19,6 +19,7 @@ from kvbm_spec.trials import (
     collisions,
     comparing,
     counters,
+    crash,
     entropy,
     filling,
     isolation,
@@ -28,7 +29,9 @@ from kvbm_spec.trials import (
     prefixes,
     references,
     resizing,
+    restart,
     reuse,
+    spoiled,
     threads,
     tuples,
     waiting,
@@ -55,6 +58,9 @@ _MODULES: Final = (
     filling,
     reuse,
     isolation,
+    crash,
+    restart,
+    spoiled,
 )
 
 TRIALS: Final[tuple[Trial, ...]] = tuple(trial for module in _MODULES for trial in module.TRIALS)
