@@ -14,7 +14,8 @@ Interface, as rules of use
     * One at a time, since `os` is there once. Calls for other files pass through.
     * Not seen: functions that were taken out of `os` before, memory maps, other languages.
       So `complete` compares: where the folder is not what the journal says, it is False.
-    * `failing["write"] = errno.ENOSPC` lets all calls of a kind fail: `write`, `sync`, `name`.
+    * `fail("write", errno.ENOSPC)` lets all calls of a kind fail, from then on, or as many as
+      are said: `write`, `sync` or `name`. `heal()` ends it.
 
 Clauses: KV-PER-02, KV-PER-05
 """
@@ -24,6 +25,7 @@ from __future__ import annotations
 import builtins
 import importlib
 import io
+import math
 import os
 import stat
 import threading
@@ -87,7 +89,7 @@ class Recorder:
         # A call and its note are one: else two threads could be noted in the other order.
         self._lock = threading.RLock()
         self._patches = ExitStack()
-        self.failing: dict[str, int] = {}
+        self._failing: dict[str, tuple[int, float]] = {}  # kind: error, and how often yet
         self.failed = 0
         """Calls that were let fail."""
 
@@ -121,6 +123,14 @@ class Recorder:
             for index, op in enumerate(journal.ops)
         ]
         return image_of(journal, len(journal.ops), everything) == image_on(self._folder)
+
+    def fail(self, kind: str, code: int, times: float = math.inf) -> None:
+        """Let calls of a kind fail before they have done anything."""
+        self._failing[kind] = code, times
+
+    def heal(self) -> None:
+        """Let no call fail any more."""
+        self._failing.clear()
 
     # ── open and close ────────────────────────────────────────────────────────────────
 
@@ -318,6 +328,8 @@ class Recorder:
         return "" if below == "." else below
 
     def _may_fail(self, kind: str) -> None:
-        if kind in self.failing:
+        code, times = self._failing.get(kind, (0, 0))
+        if times:
+            self._failing[kind] = code, times - 1
             self.failed += 1
-            raise OSError(self.failing[kind], os.strerror(self.failing[kind]))
+            raise OSError(code, os.strerror(code))

@@ -55,18 +55,24 @@ Ways: TypeAlias = Callable[[Image], Iterator[tuple[str, Image]]]
 
 @dataclass(frozen=True, slots=True)
 class Spoiling:
-    """A trial of many ways. The first of `clauses` is broken by wrong bytes."""
+    """A trial of many ways. Wrong bytes break `wrong`, and whatever is raised `raised`."""
 
     name: str
-    clauses: tuple[str, ...]
+    wrong: str
+    raised: str
     ways: Ways
     ability: str = "restart"
+
+    @property
+    def clauses(self) -> tuple[str, ...]:
+        """See Trial."""
+        return self.wrong, MISSED
 
     def run(self, subject: Subject, effort: str) -> Findings:
         """See Trial."""
         findings, started = Findings(), time.perf_counter()
-        script = Script(subject, self.clauses[0])
-        if self.clauses[0] != DETECTED or capabilities(script).checksums:
+        script = Script(subject, self.raised)
+        if self.wrong != DETECTED or capabilities(script).checksums:
             try:
                 ways = list(self.ways(stored(script)))
             except (Broken, SubjectError) as broken:
@@ -79,7 +85,7 @@ class Spoiling:
 
     def replay(self, subject: Subject, program: Program) -> Failure | None:
         """See Trial."""
-        findings, script = Findings(), Script(subject, self.clauses[0])
+        findings, script = Findings(), Script(subject, self.raised)
         try:
             ways = dict(self.ways(stored(script)))
         except (Broken, SubjectError) as broken:
@@ -89,12 +95,12 @@ class Spoiling:
         return next(iter(findings.failures.values()), None)
 
     def _play(self, subject: Subject, text: str, image: Image, findings: Findings) -> None:
-        script = Script(subject, self.clauses[0])
+        script = Script(subject, self.raised)
         script.say(f"K0 to K{SLOTS - 1} are stored, and the cache is closed; {text}")
         _exploded.clear()
         try:
-            live_on(script, image)
-            script.expect(self.clauses[0], not _exploded, f"{text}, and its code was run")
+            live_on(script, image, self.wrong)
+            script.expect(self.wrong, not _exploded, f"{text}, and its code was run")
         except (Broken, SubjectError) as broken:
             findings.add(failure(script, broken, self.name, (text,)))
         findings.situations.update(script.situations)
@@ -103,9 +109,8 @@ class Spoiling:
         findings.transitions += len(script.lines)
 
 
-def live_on(script: Script, image: Image) -> None:
+def live_on(script: Script, image: Image, wrong: str) -> None:
     """Open what is there: right bytes or misses, a miss stays one, and blocks can be stored."""
-    wrong = script.clause
     with scratch() as folder:
         put_image(image, folder)
         with opened(script, folder) as disk:
@@ -196,9 +201,9 @@ class _Bomb:
 
 
 TRIALS: Final[tuple[Trial, ...]] = (
-    Spoiling("spoiled files are misses", (FOREIGN, MISSED), deleted_cut_and_foreign),
-    Spoiling("flipped bytes are misses", (DETECTED, MISSED), flipped_and_exchanged),
-    Spoiling("untrusted files are misses", (UNTRUSTED, MISSED), made_by_an_attacker),
+    Spoiling("spoiled files are misses", FOREIGN, FOREIGN, deleted_cut_and_foreign),
+    Spoiling("flipped bytes are misses", DETECTED, MISSED, flipped_and_exchanged),
+    Spoiling("untrusted files are misses", UNTRUSTED, UNTRUSTED, made_by_an_attacker),
 )
 
 CHECKS: Final[Mapping[str, Check]] = {
