@@ -250,12 +250,14 @@ class KvBlockManager:
         raise NoSuchTier(f"one behind {source}", tuple(self._tiers))
 
     def settle(self, timeout: float | None = None) -> bool:
-        """Wait until no offload is on its way; False if `timeout` seconds were not enough.
+        """Wait until no copy is on its way; False if `timeout` seconds were not enough.
 
-        Route by route, fastest first: what lands in one tier goes on to the next at once.
+        Loads first, then route by route, fastest first: what lands in one tier goes on to the
+        next at once.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        return all(route.wait(_left(until)) for route in self._routes)
+        loaded = self._onboarder is None or self._onboarder.wait(_left(until))
+        return loaded and all(route.wait(_left(until)) for route in self._routes)
 
     # ── the end ───────────────────────────────────────────────────────────────────────
 

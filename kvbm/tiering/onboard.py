@@ -155,6 +155,7 @@ class Onboarder:
         self._layers = layers
         # Re-entrant: a finaliser may onboard in the middle of a call.
         self._lock = threading.RLock()
+        self._none_loading = threading.Condition(self._lock)
         self._loading: dict[SequenceHash, Load] = {}
         # Blocks that could not be loaded and could not be removed, since somebody holds them.
         self._bad: set[tuple[str, SequenceHash]] = set()
@@ -180,6 +181,14 @@ class Onboarder:
         # one of these loads, so they have begun by then.
         with events_postponed():
             return self._begin(names, self._layers if layer_wise else 1)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no load holds a block any more; False if `timeout` seconds were not enough.
+
+        A load that has failed tells those who wait for it first, and gives its room back then.
+        """
+        with self._none_loading:
+            return self._none_loading.wait_for(lambda: not self._loading, timeout)
 
     def _begin(self, names: Sequence[SequenceHash], parts: int) -> Onboarding:
         started: list[Load] = []
@@ -303,6 +312,7 @@ class Onboarder:
         with self._lock:
             for name in load.names:
                 self._loading.pop(name, None)  # a list may name a block twice
+            self._none_loading.notify_all()
 
 
 def _promise() -> Future[Any]:

@@ -368,3 +368,25 @@ def test_a_block_that_cannot_be_loaded_is_a_miss_also_while_somebody_holds_it():
     store(host, [1]).release()
     assert boarder.onboard([1]).loading == 1
     mover.finish()
+
+
+@pytest.mark.clause("KV-TIR-02", "KV-LIV-01")
+def test_an_onboarder_can_be_waited_for_until_its_loads_hold_nothing():
+    """A load that gave up has told those who wait for it, and still holds both of its ends."""
+    device, host, _ = tiers = three()
+    store(host, [1]).release()
+    mover = HandMover()
+    loader = onboarder(tiers, mover)
+    assert loader.wait(0)
+    onboarding = loader.onboard([1])
+    mover.moves[0].give_up(TimeoutError("injected"))
+    assert len(onboarding.wait(0)) == 0
+    assert not loader.wait(0.01)
+    assert device.pool.available_blocks() == 3
+    waiting = threading.Thread(target=loader.wait)
+    waiting.start()
+    mover.finish()
+    waiting.join(10)
+    assert not waiting.is_alive(), "nobody woke who waits"
+    assert loader.wait(0)
+    assert device.pool.available_blocks() == 4
