@@ -13,7 +13,7 @@ Interface, as rules of use
     * What it answers is its own merit, and not the engine's: `ANSWERS` lists those
       clauses. Judge the engine alone to see what it does there.
 
-Clauses: KV-LIF-01, KV-LIF-02, KV-LIF-06
+Clauses: KV-LIF-01, KV-LIF-02, KV-LIF-06, KV-OWN-05
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kvbm_spec.subject import (
     SubjectError,
 )
 
-ANSWERS: Final = ("KV-LIF-01", "KV-LIF-02", "KV-LIF-06")
+ANSWERS: Final = ("KV-LIF-01", "KV-LIF-02", "KV-LIF-06", "KV-OWN-05")
 """Clauses that a run with this adaptor says nothing about."""
 
 
@@ -126,8 +126,8 @@ class Caller:
         return seen
 
     def write(self, handle: Held, data: bytes) -> None:
-        """Pass on: whether a block may be written is for the engine to say."""
-        self._need(handle, "mutable", "staged", "shared")
+        """Pass on for a block that is not shared."""
+        self._need(handle, "mutable", "staged")
         self._pool.write(handle.inner, data)
 
     def read(self, handle: Held) -> bytes:
