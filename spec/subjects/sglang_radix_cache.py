@@ -29,6 +29,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from kvbm_spec.disciplined import Disciplined
 from kvbm_spec.subject import (
     SPEC_VERSION,
     Capabilities,
@@ -39,8 +40,6 @@ from kvbm_spec.subject import (
     PoolSnapshot,
     SlotView,
 )
-
-from .disciplined import Disciplined
 
 
 def disciplined() -> Disciplined:

@@ -26,6 +26,7 @@ from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
+from kvbm_spec.disciplined import Disciplined
 from kvbm_spec.subject import (
     SPEC_VERSION,
     Capabilities,
@@ -37,8 +38,6 @@ from kvbm_spec.subject import (
     SlotView,
     SubjectError,
 )
-
-from .disciplined import Disciplined
 
 GROUP = 0
 """The one group of KV caches that there is here."""
@@ -199,7 +198,8 @@ class VllmPool:
 
     def read(self, handle: Held) -> bytes:
         """Give the bytes of a block."""
-        return self._bytes[handle.block.block_id]
+        data: bytes = self._bytes[handle.block.block_id]
+        return data
 
     # ── inside ────────────────────────────────────────────────────────────────────────────
 

@@ -27,10 +27,12 @@ from kvbm_spec.subject import (
     Env,
     Event,
     Handle,
+    Inspectable,
     Key,
     Manager,
     PoolConfig,
     PoolSnapshot,
+    Storing,
     Subject,
     SubjectError,
 )
@@ -53,8 +55,10 @@ class Disciplined:
         return self._inner.capabilities()
 
     def open(self, config: PoolConfig, env: Env) -> Caller:
-        """See Subject."""
-        return Caller(self._inner.open(config, env))
+        """See Subject. The pool shows its inside and its bytes where the inner one does."""
+        pool = self._inner.open(config, env)
+        shows = isinstance(pool, Inspectable), isinstance(pool, Storing)
+        return _CALLERS[shows](pool)
 
 
 @dataclass(eq=False, slots=True)
@@ -118,12 +122,30 @@ class Caller:
         """Pass on."""
         self._pool.close()
 
-    # ── Inspectable, Storing ──────────────────────────────────────────────────────────────
+    # ── inside ────────────────────────────────────────────────────────────────────────────
+
+    def _need(self, handle: Held, *kinds: str) -> None:
+        if not handle.alive:
+            raise SubjectError("StaleHandle")
+        if handle.kind not in kinds:
+            raise SubjectError("WrongState", f"the block is {handle.kind}")
+
+    def _exchange(self, handle: Held, inner: Handle, kind: str) -> Held:
+        handle.alive = False
+        return Held(inner, kind)
+
+
+class Showing(Caller):
+    """A caller of a pool that shows its inside."""
 
     def snapshot(self) -> PoolSnapshot:
         """Pass on."""
         seen: PoolSnapshot = self._pool.snapshot()
         return seen
+
+
+class Writing(Caller):
+    """A caller of a pool whose blocks have bytes."""
 
     def write(self, handle: Held, data: bytes) -> None:
         """Pass on for a block that is not shared."""
@@ -136,14 +158,15 @@ class Caller:
         data: bytes = self._pool.read(handle.inner)
         return data
 
-    # ── inside ────────────────────────────────────────────────────────────────────────────
 
-    def _need(self, handle: Held, *kinds: str) -> None:
-        if not handle.alive:
-            raise SubjectError("StaleHandle")
-        if handle.kind not in kinds:
-            raise SubjectError("WrongState", f"the block is {handle.kind}")
+class ShowingAndWriting(Showing, Writing):
+    """A caller of a pool that has both."""
 
-    def _exchange(self, handle: Held, inner: Handle, kind: str) -> Held:
-        handle.alive = False
-        return Held(inner, kind)
+
+_CALLERS: Final = {
+    (False, False): Caller,
+    (True, False): Showing,
+    (False, True): Writing,
+    (True, True): ShowingAndWriting,
+}
+"""By whether the pool shows its inside, and its bytes."""
