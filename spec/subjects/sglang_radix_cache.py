@@ -62,7 +62,7 @@ class SglangRadixCache:
         self.version = version("sglang")
 
     def capabilities(self) -> Capabilities:
-        """The least recently used goes first; the page of a second block is freed."""
+        """Evict the least recently used; free the page of a second block."""
         return Capabilities(policies=("lru",), duplicates=("reject",))
 
     def open(self, config: PoolConfig, env: Env) -> SglangPool:

@@ -61,7 +61,7 @@ class VllmBlockPool:
         self.version = version(packages_distributions()["vllm"][0])
 
     def capabilities(self) -> Capabilities:
-        """Least recently released goes first; a second block of a key is kept."""
+        """Evict the least recently released; keep a second block of a key."""
         return Capabilities(policies=("lru",), duplicates=("allow",))
 
     def open(self, config: PoolConfig, env: Env) -> VllmPool:

@@ -1,0 +1,148 @@
+"""Pools of other people: what the suite says of them is what was announced, no more, no less.
+
+The engines are no dependency: where one is not installed, its tests are skipped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import pytest
+from kvbm_spec import disciplined, report
+from kvbm_spec.command import load_subject
+from kvbm_spec.explore import explore
+from kvbm_spec.moves import Scope
+from kvbm_spec.run import run
+from kvbm_spec.status import Status, read_expectations
+from kvbm_spec.subject import Env, Inspectable, PoolConfig, Storing, SubjectError
+from subjects.naive import Adapter, Naive
+
+from kvbm.cli.subject import KvbmSubject
+
+SUBJECTS: Final = Path(__file__).parents[2] / "spec" / "subjects"
+TODAY: Final = date(2030, 1, 1)
+
+ENGINES: Final = {"vllm_block_pool": "vllm", "sglang_radix_cache": "sglang"}
+"""Adapter, and the package that it adapts."""
+
+RUNS: Final = [
+    ("naive", "Naive", "naive.toml"),
+    ("vllm_block_pool", "VllmBlockPool", "vllm_block_pool.toml"),
+    ("vllm_block_pool", "disciplined", "vllm_block_pool_disciplined.toml"),
+    ("sglang_radix_cache", "SglangRadixCache", "sglang_radix_cache.toml"),
+    ("sglang_radix_cache", "disciplined", "sglang_radix_cache_disciplined.toml"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize(("module", "name", "file"), RUNS)
+def test_a_subject_fails_what_was_announced_and_nothing_else(
+    module: str, name: str, file: str
+) -> None:
+    if importlib.util.find_spec(ENGINES.get(module, "kvbm_spec")) is None:
+        pytest.skip(f"{ENGINES[module]} is not installed")
+    said = run(
+        load_subject(f"subjects.{module}:{name}"),
+        "smoke",
+        expected=read_expectations(SUBJECTS / file),
+        today=TODAY,
+    )
+    statuses = {result.clause: result.status for result in said.results}
+    announced = set(read_expectations(SUBJECTS / file).failures)
+    told = report.text(said)
+    assert not said.problems, told
+    assert {c for c, s in statuses.items() if s is Status.EXPECTED_FAIL} == announced, told
+    others = {s for s in statuses.values() if s.bad}
+    assert others <= {Status.BLOCKED}, told
+    assert said.ok == (Status.BLOCKED not in others)
+
+
+@pytest.mark.parametrize(("module", "engine"), ENGINES.items())
+def test_an_adapter_can_be_imported_without_its_engine(module: str, engine: str) -> None:
+    program = f"import sys, subjects.{module}; sys.exit({engine!r} in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)  # noqa: S603 - our own program
+
+
+def test_every_expectation_says_whether_it_is_a_policy_or_a_bug() -> None:
+    files = sorted(SUBJECTS.glob("*.toml"))
+    assert {file.name for file in files} == {file for _, _, file in RUNS}
+    for file in files:
+        for entry in read_expectations(file).failures.values():
+            assert entry["reason"].startswith(("bug", "policy")), f"{file.name}: {entry}"
+
+
+# ── the disciplined caller ────────────────────────────────────────────────────────────────
+
+
+def caller() -> disciplined.Caller:
+    return disciplined.Disciplined(Naive()).open(PoolConfig(slots=2), Env())
+
+
+@pytest.mark.clause("KV-LIF-02", "KV-LIF-06")
+def test_a_disciplined_caller_uses_no_handle_twice() -> None:
+    pool = caller()
+    (mutable,) = pool.allocate(1) or []
+    staged = pool.stage(mutable, 0)
+    with pytest.raises(SubjectError, match="StaleHandle"):
+        pool.release(mutable)
+    shared = pool.register(staged)
+    pool.release(shared)
+    for call in (pool.release, pool.register, pool.reset):
+        with pytest.raises(SubjectError, match="StaleHandle"):
+            call(shared)
+
+
+@pytest.mark.clause("KV-LIF-01")
+def test_a_disciplined_caller_makes_no_call_out_of_turn() -> None:
+    pool = caller()
+    (mutable,) = pool.allocate(1) or []
+    with pytest.raises(SubjectError, match="WrongState"):
+        pool.register(mutable)
+    staged = pool.stage(mutable, 0)
+    with pytest.raises(SubjectError, match="WrongState"):
+        pool.stage(staged, 1)
+    shared = pool.register(pool.stage(pool.reset(staged), 2))
+    for call in (pool.register, pool.reset):
+        with pytest.raises(SubjectError, match="WrongState"):
+            call(shared)
+    assert len(pool.match([2, 0])) == 1
+
+
+def test_a_refused_call_of_the_pool_leaves_the_handle_alive() -> None:
+    class Refusing(Adapter):
+        def register(self, slot: int) -> int:
+            raise SubjectError("Unsupported", f"{slot}")
+
+    pool = disciplined.Caller(Refusing(caller()._pool.pool))
+    (mutable,) = pool.allocate(1) or []
+    staged = pool.stage(mutable, 0)
+    with pytest.raises(SubjectError, match="Unsupported"):
+        pool.register(staged)
+    pool.release(staged)
+
+
+@pytest.mark.clause("KV-OWN-05")
+def test_a_disciplined_caller_shows_what_its_pool_shows_and_writes_to_no_shared_block() -> None:
+    assert not isinstance(caller(), Inspectable | Storing)
+    pool = disciplined.Disciplined(KvbmSubject()).open(PoolConfig(slots=2), Env())
+    assert isinstance(pool, Inspectable)
+    assert isinstance(pool, Storing)
+    (mutable,) = pool.allocate(1) or []
+    pool.write(mutable, b"12345678")
+    shared = pool.register(pool.stage(mutable, 0))
+    assert pool.read(shared) == b"12345678"
+    with pytest.raises(SubjectError, match="WrongState"):
+        pool.write(shared, b"87654321")
+    assert pool.snapshot().registry == {0: 0}
+
+
+def test_our_own_pool_is_as_right_with_a_disciplined_caller() -> None:
+    config = PoolConfig(slots=2, policy="lru")
+    findings = explore(disciplined.Disciplined(KvbmSubject()), config, Scope(slots=2, depth=6))
+    assert not findings.failures
+    assert findings.states > 50
