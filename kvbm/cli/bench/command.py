@@ -17,7 +17,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from kvbm.cli.bench import disk, hashing, pool, transfer
+from kvbm.cli.bench import conform, disk, hashing, pool, transfer
 from kvbm.cli.bench.timing import Report
 from kvbm.errors import InvalidConfig
 
@@ -26,6 +26,7 @@ BENCHMARKS: Final = {
     "hash": hashing.measure,
     "transfer": transfer.measure,
     "disk": disk.measure,
+    "conform": conform.measure,
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: `work[column]()` does `amount[column]` million units."""
+    """What is measured: `work[column]()` does `amount[column]` of the report's units."""
 
     name: str
     work: Mapping[str, Callable[[], object]]
