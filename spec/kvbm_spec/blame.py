@@ -169,10 +169,11 @@ def _lists(seen: PoolSnapshot) -> Verdict | None:
 
 def _partition(twin: Twin, seen: PoolSnapshot) -> Verdict | None:
     model = twin.model
-    mine = Counter(slot.state for slot in seen.slots)
-    theirs = Counter(twin.view(index).state for index in range(len(model.slots)))
+    mine = sorted(slot.state for slot in seen.slots)
+    theirs = sorted(view.state for view in twin.views())
     if mine != theirs:
-        return Verdict("KV-CAP-03", f"slots are {dict(mine)}; the model has {dict(theirs)}")
+        counts = f"{dict(Counter(mine))}; the model has {dict(Counter(theirs))}"
+        return Verdict("KV-CAP-03", f"slots are {counts}")
     if seen.available != model.available:
         return Verdict("KV-CAP-05", f"{seen.available} reported, {model.available} available")
     return None
@@ -188,11 +189,9 @@ def _registry(twin: Twin, seen: PoolSnapshot) -> Verdict | None:
             "KV-REG-05", f"registry has {_keys(sorted(seen.registry))}, the model {known}"
         )
     mine = Counter(_known(slot, slot) for slot in seen.slots)
-    theirs = Counter(
-        _known(twin.view(index), seen.slots[0]) for index in range(len(twin.model.slots))
-    )
+    theirs = Counter(_known(view, seen.slots[0]) for view in twin.views())
     if mine != theirs:
-        extra = next(iter(mine - theirs))
+        extra = SlotView(*next(iter(mine - theirs)))
         return Verdict("KV-OWN-03", f"a slot is {extra}, and no slot of the model is")
     return None
 
@@ -204,10 +203,10 @@ def _order(twin: Twin, seen: PoolSnapshot) -> Verdict | None:
     return Verdict("KV-EVC-02", f"next victims are {_keys(mine)}; the model has {_keys(theirs)}")
 
 
-def _known(slot: SlotView, like: SlotView) -> SlotView:
+def _known(slot: SlotView, like: SlotView) -> tuple[str, Key | None, int | None]:
     """Keep of a slot what can be compared: a subject need not count holders."""
     key = slot.key if slot.state not in ("free", "mutable") else None
-    return SlotView(slot.state, key, None if like.holders is None else slot.holders)
+    return slot.state, key, None if like.holders is None else slot.holders
 
 
 def _keys(keys: Iterable[Key | None]) -> str:

@@ -189,30 +189,32 @@ class _Search:
         start = Pair(self.subject, self.config, self.found_by)
         blind = start.player.snapshot() is None
         self.depth = self.scope.depth or (BLIND_DEPTH if blind else None)
-        self._reach(start)
+        self._arrive(start)
         while self.edge and not (self.findings.failures and self.findings.states > ENOUGH):
             self.findings.states += 1
             self._leave(self.edge.popleft())
         self.findings.seconds = time.perf_counter() - started
         return self.findings
 
+    def _arrive(self, pair: Pair) -> None:
+        """If a state is new, note it, and try there what must be refused, and that all ends."""
+        if pair.failure is None and self._is_new(pair):
+            self.edge.append(_Reached(pair.twin.copy(), tuple(pair.steps)))
+            stores = pair.player.bytes is not None
+            self._ask(pair, list(refused(pair.twin, self.scope, stores=stores)))
+            if pair.failure is None:
+                self._ask(pair, list(final(pair.twin)))
+                pair.twin.situations["drained"] += 1
+        self._end(pair)
+
     def _leave(self, here: _Reached) -> None:
-        """Try every call in one state."""
-        pair = self._open(here)
-        stores = pair.player.bytes is not None
-        self._ask(pair, list(refused(pair.twin, self.scope, stores=stores)))
-        if pair.failure is None:
-            self._ask(pair, list(final(pair.twin)))
-            pair.twin.situations["drained"] += 1
-        self._end(pair, len(here.steps))
+        """Try every call that leads on from a state, each with a fresh pool."""
         if self.depth is not None and len(here.steps) >= self.depth:
             return
         for op in changing(here.twin, self.scope, self.config, self.capabilities):
             pair = self._open(here)
             self._ask(pair, [op])
-            if pair.failure is None:
-                self._reach(pair)
-            self._end(pair, len(here.steps))
+            self._arrive(pair)
 
     def _open(self, here: _Reached) -> Pair:
         """Bring a fresh pool to a state that was reached before, by the same calls."""
@@ -233,23 +235,24 @@ class _Search:
                 self.findings.transitions += 1
                 pair.step(op)
 
-    def _reach(self, pair: Pair) -> None:
-        """Note a state, if it is new."""
+    def _is_new(self, pair: Pair) -> bool:
         snapshot = pair.player.snapshot()
         look: Hashable = tuple(step.op for step in pair.steps)
         if snapshot is not None:
             look = pair.twin.canonical(), _canonical(snapshot)
-        if look not in self.seen:
-            self.seen.add(look)
-            self.edge.append(_Reached(pair.twin.copy(), tuple(pair.steps)))
+        if look in self.seen:
+            return False
+        self.seen.add(look)
+        return True
 
-    def _end(self, pair: Pair, length: int) -> None:
-        self.findings.situations.update(pair.twin.situations.keys())
+    def _end(self, pair: Pair) -> None:
+        for name in pair.twin.situations:
+            self.findings.situations[name] += 1
         pair.player.close()
         if pair.failure is None:
             return
         known = self.findings.failures.get(pair.failure.clause)
-        if known is None or len(known.steps) > length + 1:
+        if known is None or len(known.steps) > len(pair.failure.steps):
             self.findings.add(shortest(self.subject, pair.failure))
 
 

@@ -59,7 +59,7 @@ def changing(
 def refused(twin: Twin, scope: Scope, *, stores: bool) -> Iterator[Op]:
     """Give the calls that must change nothing, and the two that find nothing to do."""
     yield from idle(twin.model, scope, stores=stores)
-    for symbol in [*twin.dead][-1:]:
+    for symbol in {twin.where(symbol): symbol for symbol in twin.dead}.values():
         yield from stale(symbol)
 
 

@@ -71,14 +71,10 @@ class Twin:
             # Not enough is an answer.
             error = None if refusal.kind == "Exhausted" else refusal.kind
         outcome = Outcome(value, error, events, read)
-        self.situations.update(
-            situations(
-                *(op, outcome, before, self.model),
-                removed=self.removed,
-                discarded=self.discarded,
-            )
-        )
-        if error == "StaleHandle" and self._is_reused(op):
+        lost = {"removed": self.removed, "discarded": self.discarded}
+        for name in situations(op, outcome, before, self.model, **lost):
+            self.situations[name] += 1
+        if op.handle in self.dead and self._is_in_use(op.handle):
             self.situations["stale, slot in use"] += 1
         if error is None:
             self._remember(op, slot, before)
@@ -125,6 +121,15 @@ class Twin:
         here = self.model.slots[slot]
         return SlotView(VIEWS.get(here.state, here.state), here.key, here.holders)
 
+    def views(self) -> list[SlotView]:
+        """Show all slots in the words of a snapshot."""
+        return [self.view(slot) for slot in range(len(self.model.slots))]
+
+    def where(self, symbol: Symbol) -> tuple[str, bool]:
+        """Tell the state of the slot of a dead handle, and whether another block is there."""
+        slot, tenants = self.dead[symbol]
+        return self.model.slots[slot].state, self._tenants[slot] != tenants
+
     def known(self) -> set[Key]:
         """List what is registered."""
         return {*self.model.known}
@@ -135,7 +140,9 @@ class Twin:
 
     def canonical(self) -> Hashable:
         """Give all that decides about later calls, slots and handles without their numbers."""
-        return canonical(self.model), self._last_dead(), bool(self.removed)
+        # A mistake with a dead handle may only show once its slot has another block.
+        reused = any(self.where(symbol)[1] for symbol in [*self.dead][-1:])
+        return canonical(self.model), reused, bool(self.removed)
 
     # ── inside ────────────────────────────────────────────────────────────────────────────
 
@@ -143,14 +150,7 @@ class Twin:
         handle = handle_of(op.handle)
         return self.model.handles[handle] if 0 <= handle < len(self.model.handles) else None
 
-    def _last_dead(self) -> Hashable:
-        """Tell where the last dead handle points: a mistake there shows once it is reused."""
-        if not self.dead:
-            return None
-        slot, tenants = next(reversed(self.dead.values()))
-        return self.model.slots[slot].state, self._tenants[slot] == tenants
-
-    def _is_reused(self, op: Op) -> bool:
+    def _is_in_use(self, symbol: Symbol) -> bool:
         """Tell whether somebody else holds the slot of a dead handle."""
-        slot, tenants = self.dead.get(op.handle or "", (0, 0))
-        return self._tenants[slot] != tenants and self.model.slots[slot].holders > 0
+        state, reused = self.where(symbol)
+        return reused and state not in ("empty", "inactive")
