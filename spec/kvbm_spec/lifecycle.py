@@ -46,7 +46,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What can happen to a slot; `calls` of the model do it."""
+    """What can happen to a slot; `calls` of the protocol do it, or none that every manager has."""
 
     name: str
     calls: tuple[str, ...]

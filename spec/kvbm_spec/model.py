@@ -106,7 +106,7 @@ def register(state: State, handle: Handle) -> tuple[State, Handle, Events]:
         state = become(_hold(_wake(state, primary), slot, primary), slot, then.next)
     else:
         then = row("register_rejected", state, slot)
-        state, slot = _wake(clear(state, slot), primary), primary
+        state, slot = _wake(clear(state, slot, then.next), primary), primary
     state = state._replace(memory=state.policy.use(state.memory, key))
     state, handle = give(state, slot)
     return state, handle, told(then, key)
@@ -186,7 +186,7 @@ def _let_go(state: State, slot: int) -> State:
         state = put(state, slot, Slot(then.next, here.key, here.parent))
         state = state._replace(memory=state.policy.rest(state.memory, here.key, here.parent))
     else:
-        state = clear(state, slot)
+        state = clear(state, slot, then.next)
     if here.holds is None:
         return state
     held = state.known[here.holds]

@@ -86,6 +86,7 @@ def onward(state: State, scope: Scope) -> Iterator[Op]:
             primary = known.get(here.key)
             if primary is None or state.slots[primary].holders < scope.clients:
                 yield Op("register", handle=symbol)
+        if here.state in ("reset", "complete"):
             yield Op("reset", handle=symbol)
         yield Op("release", handle=symbol)
     for name, keys in _questions(scope.keys):

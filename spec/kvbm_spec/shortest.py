@@ -200,8 +200,6 @@ def _title(path: History, slots: int, duplicates: str) -> str:
 
 def operations_of(call: str) -> set[str]:
     """Give the operations of `lifecycle.json` that a call of a subject performs."""
-    if call == "reset":  # of a block; the model's reset is that of a whole pool
-        return {"reset"}
     return {operation.name for operation in load().operations if call in operation.calls}
 
 

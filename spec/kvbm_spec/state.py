@@ -172,9 +172,9 @@ def become(state: State, slot: int, name: str) -> State:
     return put(state, slot, state.slots[slot]._replace(state=name))
 
 
-def clear(state: State, slot: int) -> State:
-    """Empty a slot; it is the last to be used again. KV-LIF-04"""
-    state = put(state, slot, Slot())
+def clear(state: State, slot: int, name: str) -> State:
+    """Forget what was in a slot; of the empty ones, it is used again last. KV-LIF-04"""
+    state = put(state, slot, Slot(name))
     return state._replace(empty=(*state.empty, slot))
 
 

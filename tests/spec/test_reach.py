@@ -46,18 +46,18 @@ def still_in_the_order(state: State, slot: int) -> State:
     return state
 
 
-def not_emptied(state: State, slot: int) -> State:
-    return put(state, slot, Slot())
+def not_listed(state: State, slot: int, name: str) -> State:
+    return put(state, slot, Slot(name))
 
 
-def first_again(state: State, slot: int) -> State:
-    state = clear(state, slot)
+def listed_twice(state: State, slot: int, name: str) -> State:
+    state = clear(state, slot, name)
     return state._replace(empty=(slot, *state.empty))
 
 
-def kept_key(state: State, slot: int) -> State:
+def kept_key(state: State, slot: int, name: str) -> State:
     key = state.slots[slot].key
-    return put(clear(state, slot), slot, Slot(key=key))
+    return put(clear(state, slot, name), slot, Slot(name, key))
 
 
 def uncounted(state: State, slot: int, primary: int) -> State:
@@ -66,8 +66,8 @@ def uncounted(state: State, slot: int, primary: int) -> State:
 
 DEFECTS: list[tuple[str, Callable[..., object], Rules, str, int]] = [
     ("_wake", still_in_the_order, Rules(), "KV-EVC-01", 5),
-    ("clear", not_emptied, Rules(), "KV-CAP-02", 2),
-    ("clear", first_again, Rules(), "KV-CAP-04", 2),
+    ("clear", not_listed, Rules(), "KV-CAP-02", 2),
+    ("clear", listed_twice, Rules(), "KV-CAP-04", 2),
     ("clear", kept_key, Rules(), "KV-LIF-04", 3),
     ("_hold", uncounted, Rules(holds_parents=True), "KV-OWN-03", 5),
     ("_hold", uncounted, Rules(duplicates="allow"), "KV-OWN-03", 5),
