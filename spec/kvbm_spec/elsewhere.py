@@ -2,7 +2,8 @@
 
 What this is
     `python -m kvbm_spec.elsewhere module:Class` makes a subject there and writes its root
-    and its keys for `SAMPLES`. `answers_elsewhere` runs that with another hash seed.
+    and its keys for `SAMPLES`. `ask_elsewhere` runs that with another hash seed; a subject
+    that is a program is started a second time.
 
 Interface, as rules of use
     * A subject is made without arguments, so its class is all that the other process needs;
@@ -22,6 +23,7 @@ from functools import reduce
 from typing import Any, Final
 
 from kvbm_spec.identity import TEXTS, Hashing, Identity
+from kvbm_spec.process import ProcessSubject
 
 SAMPLES: Final = ((1, 2, 3, 4, 5, 6, 7, 8), (0,) * 8, tuple(range(2**32 - 8, 2**32)))
 """Prompts of two blocks."""
@@ -46,6 +48,20 @@ def answers(subject: Hashing) -> dict[str, Any]:
             for key in subject.block_keys(tokens, 4, identity)
         ],
     }
+
+
+def ask_elsewhere(subject: Hashing, *, hash_seed: str) -> dict[str, Any] | None:
+    """Ask the same subject in another process; None if it cannot be made there.
+
+    Raises
+    ------
+    RuntimeError
+        It has failed; the message is what it said last.
+    """
+    if isinstance(subject, ProcessSubject):
+        with subject.again() as other:
+            return answers(other)  # type: ignore[arg-type]  # it declares what the first does
+    return answers_elsewhere(name_of(subject), hash_seed=hash_seed)
 
 
 def name_of(subject: object) -> str:

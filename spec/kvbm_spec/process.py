@@ -28,6 +28,7 @@ from typing import Any, Self
 from kvbm_spec.answer import Answer
 from kvbm_spec.pipe import AdapterError, Pipe, ProgramFailed
 from kvbm_spec.spoken import SPOKEN, ProcessManager
+from kvbm_spec.spoken_hash import calls_for, is_hashing
 from kvbm_spec.subject import SPEC_VERSION, Capabilities, Env, PoolConfig
 
 __all__ = ["AdapterError", "ProcessManager", "ProcessSubject", "ProgramFailed"]
@@ -55,18 +56,30 @@ class ProcessSubject:
         self.name = hello.field("name", str)
         self.version = hello.field("version", str)
         self.spec_version = hello.field("spec", str)
-        self._capabilities, self._manager = _declared(hello)
+        self._capabilities, self._manager, self.hashing = _declared(hello)
         self._idle.append(pipe)
+        # A subject has the calls that its program declares: by them an ability is found.
+        self.__class__ = type("ProcessSubject", (*calls_for(self.hashing), ProcessSubject), {})
 
     def capabilities(self) -> Capabilities:
         """Give what the program said at its start."""
         return self._capabilities
 
+    def again(self) -> ProcessSubject:
+        """Start the command once more."""
+        return ProcessSubject(self._command, deadline=self._deadline)
+
+    def ask(self, operation: str, **arguments: Any) -> Answer:
+        """Ask what is no call of a pool."""
+        pipe = self._free()
+        self._idle.append(pipe)
+        answer = Answer(pipe, operation, arguments)
+        answer.raise_refusal()
+        return answer
+
     def open(self, config: PoolConfig, env: Env) -> ProcessManager:
         """Make an empty pool, in a program that has none."""
-        idle = [pipe for pipe in self._idle if pipe.alive]
-        pipe = idle[-1] if idle else self._start()
-        self._idle[:] = idle[:-1]
+        pipe = self._free()
         arguments = {
             "config": {
                 "slots": config.slots,
@@ -91,6 +104,13 @@ class ProcessSubject:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _free(self) -> Pipe:
+        """Take a program without a pool, started if there is none."""
+        idle = [pipe for pipe in self._idle if pipe.alive]
+        pipe = idle[-1] if idle else self._start()
+        self._idle[:] = idle[:-1]
+        return pipe
+
     def _start(self) -> Pipe:
         self._started[:] = [pipe for pipe in self._started if pipe.alive]
         pipe = Pipe(self._command, self._deadline)
@@ -103,14 +123,17 @@ def _stop(pipes: Iterable[Pipe]) -> None:
         pipe.stop()
 
 
-def _declared(hello: Answer) -> tuple[Capabilities, type[ProcessManager]]:
+def _declared(hello: Answer) -> tuple[Capabilities, type[ProcessManager], dict[str, Any]]:
     told = dict(hello.field("capabilities", dict))
+    hashing = told.pop("hashing", None) or {}
+    if hashing and not is_hashing(hashing):
+        raise hello.broken("hashing has a root, and fields that an identity has")
     able = [calls for ability, calls in SPOKEN.items() if told.pop(ability, False)]
     manager = type("ProcessManager", (*able, ProcessManager), {})
     words: dict[str, Any] = {
         name: tuple(each) if isinstance(each, list) else each for name, each in told.items()
     }
     try:
-        return Capabilities(**words), manager
+        return Capabilities(**words), manager, hashing
     except TypeError as error:
         raise hello.broken(f"capabilities have another form ({error})") from None

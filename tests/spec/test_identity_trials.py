@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ import xxhash
 from kvbm_spec import abilities, elsewhere, replayed
 from kvbm_spec.explore import Findings
 from kvbm_spec.identity import TEXTS, Identity, Media
+from kvbm_spec.process import AdapterError, ProcessSubject
 from kvbm_spec.run import _Judge
 from kvbm_spec.status import Status
 from kvbm_spec.subject import PoolConfig, Subject, SubjectError
@@ -52,6 +56,8 @@ def status(subject: Subject, clause: str) -> Status:
 
 
 CONFIG = PoolConfig(slots=2)
+
+ADAPTER = Path(__file__).parents[2] / "spec" / "examples" / "adapter.py"
 
 
 # ── what is right ─────────────────────────────────────────────────────────────────────────
@@ -510,6 +516,73 @@ def test_a_scheme_in_print_is_held_to_its_vectors() -> None:
             return "dynamo:1337"
 
     assert "scheme dynamo gives" in str(tried(Claims(), "KV-IDN-02").failures["KV-IDN-02"].verdict)
+
+
+PROGRAM = """
+            elif operation == "block_keys":
+                answer["ok"] = block_keys(**arguments)
+            elif operation == "open":"""
+KEYS = """
+import hashlib, os
+ROOT = %s
+def block_keys(tokens, block_size, parent, salt):
+    keys = [parent]
+    for start in range(0, len(tokens) - block_size + 1, block_size):
+        block = [ROOT, keys[-1], tokens[start : start + block_size], salt]
+        digest = hashlib.sha256(json.dumps(block).encode()).digest()
+        keys.append(int.from_bytes(digest[:8], "big"))
+    return keys[1:]
+HELLO["capabilities"]["hashing"] = %s
+
+if __name__ == "__main__":"""
+GOOD = {"root": "toy:0", "fields": ["salt"], "tenants": ["salt"]}
+Start = Callable[..., ProcessSubject]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the example of an adapter, with a hash of its own."""
+    with ExitStack() as started:
+
+        def program(root: str = "0", declared: object = GOOD) -> ProcessSubject:
+            text = ADAPTER.read_text("utf-8")
+            text = text.replace('\n            elif operation == "open":', PROGRAM)
+            text = text.replace('\nif __name__ == "__main__":', KEYS % (root, declared))
+            (tmp_path / "program.py").write_text(text, "utf-8")
+            subject = ProcessSubject([sys.executable, "-S", str(tmp_path / "program.py")])
+            return started.enter_context(subject)
+
+        yield program
+
+
+def test_a_program_that_names_blocks_is_asked_over_its_pipe(start: Start) -> None:
+    subject = start()
+    findings = tried(subject, *CLAUSES)
+    assert not findings.failures
+    judge = _Judge(subject, findings, blocked=False)
+    passed = {clause for clause in CLAUSES if judge(clause).status is Status.PASS}
+    assert passed == {*HASHING, *TENANTS}
+
+
+def test_a_program_with_a_root_for_each_process_is_started_twice_and_found(start: Start) -> None:
+    assert "KV-IDN-02" in tried(start("os.getpid()"), "KV-IDN-02").failures
+
+
+def test_a_program_has_as_much_of_a_hash_as_it_declares(start: Start) -> None:
+    no_tenants = start(declared={"root": "toy:0", "fields": []})
+    assert abilities.has(no_tenants, "hashing", CONFIG)
+    assert not abilities.has(no_tenants, "tenants", CONFIG)
+    assert not abilities.has(start(declared=None), "hashing", CONFIG)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [{"root": "toy:0"}, {"fields": []}, {"root": "", "fields": ["taste"]}, "yes",
+     {"root": "", "fields": [], "tenants": "salt"}],
+)  # fmt: skip
+def test_a_declaration_of_another_form_is_no_hash(start: Start, declared: object) -> None:
+    with pytest.raises(AdapterError, match="hashing has a root, and fields"):
+        start(declared=repr(declared) if isinstance(declared, str) else declared)
 
 
 class Shares(Toy):

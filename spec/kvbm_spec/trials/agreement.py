@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from kvbm_spec.elsewhere import answers, answers_elsewhere, name_of
+from kvbm_spec.elsewhere import answers, ask_elsewhere, name_of
 from kvbm_spec.hashing import FILE
 from kvbm_spec.identity import Identity, Sharing
 from kvbm_spec.subject import SubjectError
@@ -34,7 +34,7 @@ def another_process_agrees(script: Script) -> None:
     seed = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
     here = answers(hasher(script))
     try:
-        there = answers_elsewhere(name, hash_seed=seed)
+        there = ask_elsewhere(hasher(script), hash_seed=seed)
     except (RuntimeError, OSError, ValueError) as failed:
         script.expect(SAME, False, f"{name} gave no keys in another process ({failed})")
         raise

@@ -16,7 +16,17 @@ from typing import Final
 
 from kvbm_spec.identity import Identity, Media
 from kvbm_spec.trial import Check, Scene, Script, Trial
-from kvbm_spec.trials.asking import NAMED, PLAIN, TOKENS, Question, apart, ask, has_field, texts
+from kvbm_spec.trials.asking import (
+    NAMED,
+    PLAIN,
+    TOKENS,
+    Question,
+    apart,
+    ask,
+    has_field,
+    hasher,
+    texts,
+)
 
 CHANGED: Final = "KV-IDN-03"
 
@@ -41,6 +51,8 @@ PICTURES: Final = (
 
 def equal_questions_have_equal_answers(script: Script) -> None:
     """Ask much, and ask it all again in another order."""
+    strange = [name for name in hasher(script).identity_fields() if name not in PLAIN.__slots__]
+    script.expect(NAMED, not strange, f"there are no fields {strange}")
     questions = [Question(), Question(TOKENS[:8]), Question((0,) * 12), *_of_each_field(script)]
     first = [ask(script, question) for question in questions]
     for question, before in reversed([*zip(questions, first, strict=True)]):
