@@ -11,7 +11,7 @@ Interface, as rules of use
       behave the same every time. KV-EVC-08
     * A subject with a snapshot is followed until no state is new: two paths are one where
       model and snapshot agree. A subject without can hide what is wrong for a while, so
-      there nothing is merged, and `depth` is the limit.
+      there several paths to each state of the model are followed; with a `depth`, all.
     * A failure ends its path and not the search: other clauses are found beside it.
 
 Clauses: KV-EVC-08, KV-CAP-10
@@ -31,9 +31,6 @@ from kvbm_spec.operations import Line, Op, Step
 from kvbm_spec.player import Player
 from kvbm_spec.subject import Capabilities, PoolConfig, PoolSnapshot, Subject
 from kvbm_spec.twin import Twin
-
-BLIND_DEPTH = 6
-"""Longest history of a subject that shows no snapshot."""
 
 ENOUGH = 1_000
 """States after which a search that has found failures ends."""
@@ -181,14 +178,12 @@ class _Search:
         self.capabilities: Capabilities = subject.capabilities()
         self.found_by = f"exhaustive search, {scope}"
         self.findings = Findings()
-        self.seen: set[Hashable] = set()
+        self.seen: Counter[Hashable] = Counter()
         self.edge: deque[_Reached] = deque()
 
     def run(self) -> Findings:
         started = time.perf_counter()
         start = Pair(self.subject, self.config, self.found_by)
-        blind = start.player.snapshot() is None
-        self.depth = self.scope.depth or (BLIND_DEPTH if blind else None)
         self._arrive(start)
         while self.edge and not (self.findings.failures and self.findings.states > ENOUGH):
             self.findings.states += 1
@@ -209,7 +204,7 @@ class _Search:
 
     def _leave(self, here: _Reached) -> None:
         """Try every call that leads on from a state, each with a fresh pool."""
-        if self.depth is not None and len(here.steps) >= self.depth:
+        if self.scope.depth is not None and len(here.steps) >= self.scope.depth:
             return
         for op in changing(here.twin, self.scope, self.config, self.capabilities):
             pair = self._open(here)
@@ -237,13 +232,15 @@ class _Search:
 
     def _is_new(self, pair: Pair) -> bool:
         snapshot = pair.player.snapshot()
-        look: Hashable = tuple(step.op for step in pair.steps)
+        look: Hashable
         if snapshot is not None:
             look = pair.twin.canonical(), _canonical(snapshot)
-        if look in self.seen:
-            return False
-        self.seen.add(look)
-        return True
+        elif self.scope.depth is None:
+            look = pair.twin.canonical()
+        else:
+            look = tuple(step.op for step in pair.steps)
+        self.seen[look] += 1
+        return self.seen[look] <= (1 if snapshot is not None else self.scope.paths)
 
     def _end(self, pair: Pair) -> None:
         for name in pair.twin.situations:

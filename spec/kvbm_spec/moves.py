@@ -37,6 +37,8 @@ class Scope:
     clients: int = 2
     depth: int | None = None
     """Longest history; None where the states are finite, and all are wanted."""
+    paths: int = 4
+    """To each state of a subject that shows no snapshot, if there is no `depth`."""
 
     def __str__(self) -> str:
         far = "" if self.depth is None else f", up to {self.depth} calls"

@@ -14,7 +14,7 @@ Interface, as rules of use
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
@@ -55,14 +55,14 @@ PROFILES: Final = {
     "ci": Profile(
         name="ci",
         every_pool=True,
-        exhaustive=Scope(slots=3),
+        exhaustive=Scope(slots=3, paths=12),
         random=Scope(slots=5, keys=8, clients=3),
         limits=_limits(150, 50),
     ),
     "nightly": Profile(
         name="nightly",
         every_pool=True,
-        exhaustive=Scope(slots=3, keys=3),
+        exhaustive=Scope(slots=3, keys=3, paths=12),
         random=Scope(slots=8, keys=8, clients=4),
         limits=_limits(2000, 100, random=True),
     ),
@@ -81,4 +81,4 @@ def bounded(scope: Scope, config: PoolConfig) -> Scope:
     """Limit a search whose states never end: `multi-lru` counts every use."""
     if config.policy != "multi-lru" or scope.depth is not None:
         return scope
-    return Scope(slots=scope.slots, keys=scope.keys, clients=scope.clients, depth=8)
+    return replace(scope, depth=8)

@@ -88,7 +88,7 @@ def run(
 
 def _gate(subject: Subject, profile: Profile) -> Findings:
     config = next(configs(subject, profile, 2))
-    findings = explore(subject, config, bounded(Scope(slots=2, depth=5), config))
+    findings = explore(subject, config, bounded(Scope(slots=2, depth=4), config))
     _close_twice(subject, config, findings)
     return findings
 
