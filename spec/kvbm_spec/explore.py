@@ -206,7 +206,7 @@ class _Search:
         """Try every call that leads on from a state, each with a fresh pool."""
         if self.scope.depth is not None and len(here.steps) >= self.scope.depth:
             return
-        for op in changing(here.twin, self.scope, self.config, self.capabilities):
+        for op in changing(here.twin, self.scope):
             pair = self._open(here)
             self._ask(pair, [op])
             self._arrive(pair)

@@ -77,7 +77,7 @@ class LockstepMachine(RuleBasedStateMachine):
     def name(self, symbol: Symbol, key: int) -> None:
         """Stage a block."""
         key %= self.scope.keys
-        above = parent_of(key, self.config, self.subject.capabilities())
+        above = parent_of(key, self.pair.twin.model.rules)
         self.call(Op("stage", handle=symbol, keys=(key,), parent=above))
 
     @rule(n=st.integers(0, 3))

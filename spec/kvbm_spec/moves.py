@@ -24,7 +24,7 @@ from typing import Any
 from kvbm_spec.operations import Op, Symbol
 from kvbm_spec.perform import symbol_of
 from kvbm_spec.state import Rules, Slot, State
-from kvbm_spec.subject import Capabilities, Key, PoolConfig
+from kvbm_spec.subject import Key
 from kvbm_spec.twin import Twin
 
 
@@ -45,16 +45,14 @@ class Scope:
         return f"{self.slots} slots x {self.keys} keys x {self.clients} clients{far}"
 
 
-def parent_of(key: Key, config: PoolConfig, capabilities: Capabilities) -> Key | None:
-    """Give the key before this one in the chain, where the subject looks at parents."""
-    return _above(key, Rules(config.policy, config.duplicates, capabilities.holds_parents))
+def parent_of(key: Key, rules: Rules) -> Key | None:
+    """Give the key before this one in the chain, where anybody looks at parents."""
+    wanted = rules.holds_parents or rules.policy.startswith("lineage")
+    return key - 1 if wanted and key > 0 else None
 
 
-def changing(
-    twin: Twin, scope: Scope, config: PoolConfig, capabilities: Capabilities
-) -> Iterator[Op]:
+def changing(twin: Twin, scope: Scope) -> Iterator[Op]:
     """Give the calls that lead on."""
-    del config, capabilities
     return onward(twin.model, scope)
 
 
@@ -83,7 +81,7 @@ def onward(state: State, scope: Scope) -> Iterator[Op]:
     for symbol, here in _distinct(state):
         if here.state == "reset":
             for key in range(scope.keys):
-                yield Op("stage", handle=symbol, keys=(key,), parent=_above(key, state.rules))
+                yield Op("stage", handle=symbol, keys=(key,), parent=parent_of(key, state.rules))
         if here.state == "complete":
             primary = known.get(here.key)
             if primary is None or state.slots[primary].holders < scope.clients:
@@ -127,11 +125,6 @@ def stale(symbol: Symbol) -> Iterator[Op]:
 
 
 # ── inside ────────────────────────────────────────────────────────────────────────────────
-
-
-def _above(key: Key, rules: Rules) -> Key | None:
-    wanted = rules.holds_parents or rules.policy.startswith("lineage")
-    return key - 1 if wanted and key > 0 else None
 
 
 @cache

@@ -145,7 +145,7 @@ def _history(came: dict[State, Transition | None], last: Transition) -> tuple[Op
 
 def _calls(state: State, scope: Scope) -> Iterator[Op]:
     dead = symbol_of(len(state.handles))
-    return itertools.chain(onward(state, scope), idle(state, scope), stale(dead))
+    return itertools.chain(onward(state, scope), idle(state, scope, stores=True), stale(dead))
 
 
 def main(scope: Scope) -> int:

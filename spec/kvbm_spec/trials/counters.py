@@ -26,7 +26,7 @@ def counters_are_true(script: Script) -> None:
     manager = pair.player.manager
     assert isinstance(manager, Counting), "asked only of subjects with counters"
     counted: Counter[str] = Counter()
-    for op in walk(pair, script.subject, config, length=300):
+    for op in walk(pair, config, length=300):
         script.say(str(op))
         counted.update(_counts(pair.steps[-1]))
         told = manager.counters()

@@ -36,7 +36,7 @@ def a_log_can_be_folded_from_anywhere(script: Script) -> None:
     pair = Pair(script.subject, config, "log")
     log = _of(pair.player.manager)
     middle: tuple[int, set[Key]] = (-1, set())
-    for count, op in enumerate(walk(pair, script.subject, config, length=160)):
+    for count, op in enumerate(walk(pair, config, length=160)):
         script.say(str(op))
         entries = _entries(log, -1)
         numbers = [entry.number for entry in entries]

@@ -15,17 +15,15 @@ from random import Random
 from kvbm_spec.explore import Pair
 from kvbm_spec.moves import Scope, changing
 from kvbm_spec.operations import Op
-from kvbm_spec.subject import PoolConfig, Subject
+from kvbm_spec.subject import PoolConfig
 
 
-def walk(
-    pair: Pair, subject: Subject, config: PoolConfig, *, length: int, seed: int = 0
-) -> Iterator[Op]:
+def walk(pair: Pair, config: PoolConfig, *, length: int, seed: int = 0) -> Iterator[Op]:
     """Make up to `length` calls at random; give each once it is made."""
     choose = Random(seed)  # noqa: S311 - no cryptography
     scope = Scope(slots=config.slots, keys=2 * config.slots, clients=3)
     for _ in range(length):
-        moves = list(changing(pair.twin, scope, config, subject.capabilities()))
+        moves = list(changing(pair.twin, scope))
         op = choose.choice(moves)
         if pair.step(op) is not None:
             return
