@@ -20,7 +20,7 @@ Clauses: KV-LIF-01, KV-LIF-02, KV-INT-01
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import packages_distributions, version
@@ -179,17 +179,8 @@ class VllmPool:
     # ── Inspectable, Storing ──────────────────────────────────────────────────────────────
 
     def snapshot(self) -> PoolSnapshot:
-        """Read the blocks, the queue and the map; slot i is block i + 1."""
-        queue = self._pool.free_block_queue.get_all_free_blocks()
-        index = self._pool.cached_block_hash_to_block
-        primaries = {name: index.get_one_block(name) for name in index._cache}
-        return PoolSnapshot(
-            slots=tuple(self._view(block, primaries) for block in self._pool.blocks[1:]),
-            registry={_key(name): block.block_id - 1 for name, block in primaries.items()},
-            free=tuple(block.block_id - 1 for block in queue if block.block_hash is None),
-            inactive=tuple(block.block_id - 1 for block in queue if block.block_hash is not None),
-            available=self._pool.get_num_free_blocks(),
-        )
+        """Read the pool."""
+        return look(self._pool, self._staged, _key)
 
     def write(self, handle: Held, data: bytes) -> None:
         """Fill a block that nobody else can see."""
@@ -207,15 +198,29 @@ class VllmPool:
         if not self._pool.is_block_writable(handle.block):
             raise SubjectError("WrongState", f"vLLM does not call {handle.block} writable")
 
-    def _view(self, block: Any, primaries: dict[bytes, Any]) -> SlotView:
+
+def look(pool: Any, staged: Mapping[int, Key], key_of: Callable[[bytes], Key]) -> PoolSnapshot:
+    """Read the blocks, the queue and the map of a BlockPool; slot i is block i + 1."""
+
+    def view(block: Any) -> SlotView:
         if block.block_hash is None:
-            key = self._staged.get(block.block_id)
-            state = "staged" if key is not None else "mutable"
+            key = staged.get(block.block_id)
+            state = "mutable" if key is None else "staged"
             return SlotView(state if block.ref_cnt else "free", key, block.ref_cnt)
         state = "active" if primaries.get(block.block_hash) is block else "duplicate"
-        return SlotView(
-            state if block.ref_cnt else "inactive", _key(block.block_hash), block.ref_cnt
-        )
+        key = key_of(block.block_hash)
+        return SlotView(state if block.ref_cnt else "inactive", key, block.ref_cnt)
+
+    queue = pool.free_block_queue.get_all_free_blocks()
+    index = pool.cached_block_hash_to_block
+    primaries = {name: index.get_one_block(name) for name in index._cache}
+    return PoolSnapshot(
+        slots=tuple(view(block) for block in pool.blocks[1:]),
+        registry={key_of(name): block.block_id - 1 for name, block in primaries.items()},
+        free=tuple(block.block_id - 1 for block in queue if block.block_hash is None),
+        inactive=tuple(block.block_id - 1 for block in queue if block.block_hash is not None),
+        available=pool.get_num_free_blocks(),
+    )
 
 
 def _key(name: bytes) -> Key:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from kvbm_spec import disciplined, report
@@ -19,7 +19,7 @@ from kvbm_spec.explore import explore
 from kvbm_spec.moves import Scope
 from kvbm_spec.run import run
 from kvbm_spec.status import Status, read_expectations
-from kvbm_spec.subject import Env, Inspectable, PoolConfig, Storing, SubjectError
+from kvbm_spec.subject import Env, Inspectable, PoolConfig, Storing, Subject, SubjectError
 from subjects.naive import Adapter, Naive
 
 from kvbm.cli.subject import KvbmSubject
@@ -27,27 +27,50 @@ from kvbm.cli.subject import KvbmSubject
 SUBJECTS: Final = Path(__file__).parents[2] / "spec" / "subjects"
 TODAY: Final = date(2030, 1, 1)
 
-ENGINES: Final = {"vllm_block_pool": "vllm", "sglang_radix_cache": "sglang"}
+ENGINES: Final = {
+    "vllm_block_pool": "vllm",
+    "vllm_kv_cache_manager": "vllm",
+    "sglang_radix_cache": "sglang",
+}
 """Adapter, and the package that it adapts."""
+
+QUIET: Final = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+"""What importing an engine says about the machine is not about us."""
 
 RUNS: Final = [
     ("naive", "Naive", "naive.toml"),
     ("vllm_block_pool", "VllmBlockPool", "vllm_block_pool.toml"),
     ("vllm_block_pool", "disciplined", "vllm_block_pool_disciplined.toml"),
+    ("vllm_kv_cache_manager", "VllmKVCacheManager", "vllm_kv_cache_manager.toml"),
+    ("vllm_kv_cache_manager", "disciplined", "vllm_kv_cache_manager_disciplined.toml"),
     ("sglang_radix_cache", "SglangRadixCache", "sglang_radix_cache.toml"),
     ("sglang_radix_cache", "disciplined", "sglang_radix_cache_disciplined.toml"),
 ]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def subject(module: str, name: str) -> Subject:
+    if importlib.util.find_spec(ENGINES.get(module, "kvbm_spec")) is None:
+        pytest.skip(f"{ENGINES[module]} is not installed")
+    return load_subject(f"subjects.{module}:{name}")
+
+
+def opened(module: str, name: str, slots: int = 2) -> Any:
+    """Open a pool that stores, writes a block for K0 and publishes it; give both."""
+    one = subject(module, name)
+    duplicates = one.capabilities().duplicates[0]
+    pool: Any = one.open(PoolConfig(slots=slots, duplicates=duplicates), Env())
+    (block,) = pool.allocate(1)
+    pool.write(block, b"of K0...")
+    return pool, pool.register(pool.stage(block, 0))
+
+
+@QUIET
 @pytest.mark.parametrize(("module", "name", "file"), RUNS)
 def test_a_subject_fails_what_was_announced_and_nothing_else(
     module: str, name: str, file: str
 ) -> None:
-    if importlib.util.find_spec(ENGINES.get(module, "kvbm_spec")) is None:
-        pytest.skip(f"{ENGINES[module]} is not installed")
     said = run(
-        load_subject(f"subjects.{module}:{name}"),
+        subject(module, name),
         "smoke",
         expected=read_expectations(SUBJECTS / file),
         today=TODAY,
@@ -74,6 +97,116 @@ def test_every_expectation_says_whether_it_is_a_policy_or_a_bug() -> None:
     for file in files:
         for entry in read_expectations(file).failures.values():
             assert entry["reason"].startswith(("bug", "policy")), f"{file.name}: {entry}"
+
+
+# ── what the reports say of each engine ───────────────────────────────────────────────────
+
+
+@QUIET
+@pytest.mark.clause("KV-LIF-06", "KV-INT-01")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("vllm_block_pool", "VllmBlockPool"), ("sglang_radix_cache", "SglangRadixCache")],
+)
+def test_a_bare_engine_frees_a_shared_block_under_its_reader(module: str, name: str) -> None:
+    pool, first = opened(module, name)
+    (reader,) = pool.match([0])
+    pool.release(first)
+    pool.release(first)
+    for block in pool.allocate(2):
+        pool.write(block, b"stranger")
+    assert pool.read(reader) == b"stranger"
+
+
+@QUIET
+def test_a_vllm_block_that_was_freed_twice_is_lost_at_the_next_allocation() -> None:
+    pool = subject("vllm_block_pool", "VllmBlockPool").open(PoolConfig(slots=2), Env())
+    (block,) = pool.allocate(1) or []
+    pool.release(block)
+    pool.release(block)
+    with pytest.raises(AssertionError):
+        pool.allocate(1)
+    assert len(pool.allocate(1) or []) == 1
+    assert pool.allocate(1) is None
+
+
+@QUIET
+def test_a_vllm_request_that_is_freed_twice_does_no_harm() -> None:
+    pool, first = opened("vllm_kv_cache_manager", "VllmKVCacheManager")
+    (reader,) = pool.match([0])
+    pool.release(first)
+    pool.release(first)
+    assert pool.allocate(2) is None
+    assert pool.read(reader) == b"of K0..."
+
+
+@QUIET
+@pytest.mark.clause("KV-EVT-01", "KV-EVT-02")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("vllm_block_pool", "disciplined"), ("vllm_kv_cache_manager", "disciplined")],
+)
+def test_a_set_that_follows_the_events_of_vllm_loses_a_block_that_still_matches(
+    module: str, name: str
+) -> None:
+    pool, first = opened(module, name)
+    (copy,) = pool.allocate(1)
+    pool.register(pool.stage(copy, 0))
+    pool.release(first)
+    pool.allocate(1)
+    known = set()
+    for event in pool.drain_events():
+        (known.add if event.kind == "Stored" else known.discard)(event.key)
+    assert known == set()
+    assert len(pool.match([0])) == 1
+
+
+@QUIET
+def test_a_copy_that_vllm_keeps_takes_the_room_of_another_block() -> None:
+    pool, first = opened("vllm_block_pool", "disciplined", slots=3)
+    copy, other = pool.allocate(2)
+    copy = pool.register(pool.stage(copy, 0))
+    other = pool.register(pool.stage(other, 1))
+    for block in (other, first, copy):
+        pool.release(block)
+    pool.allocate(1)
+    assert [len(pool.match([key])) for key in (0, 1)] == [1, 0]
+
+
+@QUIET
+def test_an_sglang_page_that_was_freed_twice_has_two_owners() -> None:
+    pool: Any = subject("sglang_radix_cache", "SglangRadixCache").open(PoolConfig(slots=2), Env())
+    (block,) = pool.allocate(1)
+    pool.release(block)
+    pool.release(block)
+    assert pool.snapshot().available == 3
+    first, second = pool.allocate(2)
+    assert first.page.tolist() == second.page.tolist()
+
+
+@QUIET
+@pytest.mark.clause("KV-EVC-06")
+def test_an_sglang_allocation_that_cannot_be_empties_the_cache_all_the_same() -> None:
+    pool, first = opened("sglang_radix_cache", "SglangRadixCache")
+    pool.release(first)
+    assert pool.allocate(3) is None
+    assert pool.match([0]) == []
+
+
+@QUIET
+@pytest.mark.clause("KV-EVC-02")
+@pytest.mark.parametrize(("name", "oldest"), [("SglangRadixCache", 0), ("disciplined", 1)])
+def test_sglang_counts_a_release_as_a_use_only_if_the_tokens_are_inserted_again(
+    name: str, oldest: int
+) -> None:
+    pool, first = opened("sglang_radix_cache", name)
+    (block,) = pool.allocate(1)
+    second = pool.register(pool.stage(block, 1))
+    pool.release(second)
+    pool.release(first)
+    pool.drain_events()
+    pool.allocate(1)
+    assert [event.key for event in pool.drain_events()] == [oldest]
 
 
 # ── the disciplined caller ────────────────────────────────────────────────────────────────
