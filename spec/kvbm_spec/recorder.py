@@ -51,6 +51,11 @@ _REAL: Final[dict[str, Callable[..., Any]]] = {
 }
 _REAL_OPEN: Final = builtins.open
 
+# Where a system has no such flag, nothing is asked for by it.
+_NAMELESS: Final = getattr(os, "O_TMPFILE", 0)
+_DURABLE: Final = getattr(os, "O_DSYNC", 0) | getattr(os, "O_SYNC", 0)
+_DURABLE_WRITE: Final = getattr(os, "RWF_DSYNC", 0) | getattr(os, "RWF_SYNC", 0)
+
 
 def image_on(folder: Path) -> Image:
     """Read all files of a folder."""
@@ -145,7 +150,7 @@ class Recorder:
     def _note_open(self, descriptor: int, below: str, flags: int) -> _Opened:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             return _Opened(-1, below)
-        nameless = flags & os.O_TMPFILE == os.O_TMPFILE
+        nameless = bool(_NAMELESS) and flags & _NAMELESS == _NAMELESS
         number = None if nameless else self._names.get(below)
         if number is None:
             number = self._files
@@ -154,8 +159,7 @@ class Recorder:
                 self._note_names((below, number))
         elif flags & os.O_TRUNC:
             self._ops.append(Size(number, 0))
-        durable = bool(flags & (os.O_DSYNC | os.O_SYNC))
-        return _Opened(number, None, bool(flags & os.O_APPEND), durable)
+        return _Opened(number, None, bool(flags & os.O_APPEND), bool(flags & _DURABLE))
 
     def _open_object(self, file: Any, *arguments: Any, **options: Any) -> Any:
         known = file in self._opened if isinstance(file, int) else self._below(file) is not None
@@ -201,7 +205,7 @@ class Recorder:
                 at = size if opened.appends else os.lseek(descriptor, 0, os.SEEK_CUR)
             written: int = _REAL[name](descriptor, *rest)
             data = b"".join(memoryview(buffer).tobytes() for buffer in buffers)[:written]
-            durable = opened.durable or bool(name == "pwritev" and rest[2] & os.RWF_DSYNC)
+            durable = opened.durable or bool(name == "pwritev" and rest[2] & _DURABLE_WRITE)
             self._ops.append(Data(opened.file, at, data, durable))
             return written
 

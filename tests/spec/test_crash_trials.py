@@ -266,6 +266,11 @@ def test_no_folder_is_left_behind(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_code_that_one_subject_has_run_is_not_held_against_the_next():
+    assert judged(StoreSubject(Pickled), "KV-ISO-06").failures
+    assert not judged(StoreSubject(Store), "KV-ISO-06").failures
+
+
 # ── what says nothing ─────────────────────────────────────────────────────────────────────
 
 
@@ -296,6 +301,20 @@ def test_a_subject_without_checksums_is_not_asked_to_find_flipped_bytes():
     subject = StoreSubject(NoChecksum)
     subject.disk = lambda: DiskCapabilities(checksums=False)
     assert "KV-INT-03" not in judged(subject, "KV-INT-03").failures
+
+
+@pytest.mark.clause("KV-PER-02")
+@pytest.mark.parametrize("promise", ["store", "close", "kill"])
+def test_what_is_owed_is_what_was_promised(promise):
+    """Without any sync a process can be killed; with one at the end it can be closed."""
+    keeps = {"store": Store, "close": SyncsAtClose, "kill": NeverSyncs}
+    for promised, store in keeps.items():
+        failures = judged(StoreSubject(store, [promise]), "KV-PER-02").failures
+        weaker = promised in (promise, "store") or promise == "kill"
+        assert ("KV-PER-02" not in failures) == weaker, (store, promise, failures)
+    assert "KV-PER-02" in judged(StoreSubject(Forgets, [promise]), "KV-PER-02").failures
+    kept_back = judged(StoreSubject(IndexAtClose, [promise]), "KV-PER-02").failures
+    assert ("KV-PER-02" in kept_back) == (promise != "close")
 
 
 # ── our own disk, broken ──────────────────────────────────────────────────────────────────
@@ -373,6 +392,38 @@ class IndexAtClose(Store):
         if self.descriptor is not None:
             self.replace(self.packed())
         super().close()
+
+
+class NeverSyncs(NoIndexSync):
+    """Nothing is ever synced, which a process that is killed does not notice."""
+
+    def write(self, slot, data):
+        os.pwrite(self.descriptor, data, slot * self.block_bytes)
+
+    def sync_folder(self):
+        pass
+
+
+class SyncsAtClose(NoLogSync):
+    """Everything is synced once, at the end; what an earlier end has made sure of stays."""
+
+    def write(self, slot, data):
+        os.pwrite(self.descriptor, data, slot * self.block_bytes)
+
+    def close(self):
+        if self.descriptor is not None:
+            os.fsync(self.descriptor)
+            os.fsync(self.log)
+        super().close()
+
+
+class Invents(Store):
+    """A key that nobody has stored is found, though never read."""
+
+    def recover(self):
+        super().recover()
+        if (self.folder / "index").exists():
+            self.index[9] = 0, "nothing has this digest"
 
 
 class NoChecksum(Store):
@@ -477,6 +528,41 @@ class ModelAlone(Store):
         super().load([self.identity if same else None, content[1]])
 
 
+class ShowsOthers(Store):
+    """Blocks of another model are hits, and then misses."""
+
+    def load(self, content):
+        found = content[0] == self.identity
+        pairs = content[1] if found else [(key, (slot, "")) for key, (slot, _) in content[1]]
+        super().load([self.identity, pairs])
+
+
+class HidesOlder(Store):
+    """Blocks of an older model are no hits, and can be read until something is stored."""
+
+    hidden: frozenset[Key] = frozenset()
+
+    def load(self, content):
+        older = content[0][0] < self.identity[0]
+        super().load([self.identity if older else content[0], content[1]])
+        self.hidden = frozenset(self.index if older else ())
+
+    def keys(self):
+        return super().keys() - self.hidden
+
+    def store(self, blocks):
+        self.remove(sorted(self.hidden))
+        super().store(blocks)
+
+
+class KeepsItsHeader(Store):
+    """The identity in the index is that of who came first."""
+
+    def load(self, content):
+        super().load(content)
+        self.identity = content[0]
+
+
 class NoLimit(Store):
     """What was there before is kept, however many slots there are."""
 
@@ -555,6 +641,18 @@ class NeedsItsFile(Store):
         super().__init__(folder, slots, identity)
 
 
+class StopsWhenSpoiled(Store):
+    """With an index that cannot be read, nothing is stored any more."""
+
+    def take(self, data):
+        super().take(data)
+        self.errors = int(digest(data[32:]).encode() != data[:32])
+
+    def store(self, blocks):
+        if not self.errors:
+            super().store(blocks)
+
+
 class RaisesWhenCorrupt(Store):
     """A block whose checksum does not hold is an error."""
 
@@ -615,6 +713,7 @@ MUTANTS = {
     NoChecksum: "KV-INT-03",
     IndexFirst: "KV-PER-01",
     NoSyncNoChecksum: "KV-PER-01",
+    Invents: "KV-PER-02",
     SlotUsedAgain: "KV-PER-02",
     TornRecord: "KV-PER-02",
     ForgetsRemovals: "KV-PER-02",
@@ -623,6 +722,9 @@ MUTANTS = {
     DropsOne: "KV-PER-03",
     NoIdentity: "KV-PER-04",
     ModelAlone: "KV-PER-04",
+    ShowsOthers: "KV-PER-04",
+    HidesOlder: "KV-PER-04",
+    KeepsItsHeader: "KV-PER-04",
     NoLimit: "KV-PER-07",
     OtherFiles: "KV-PER-07",
     DiesWhenFull: "KV-PER-05",
@@ -631,6 +733,7 @@ MUTANTS = {
     BelievesTheDisk: "KV-PER-05",
     TrustsTheIndex: "KV-PER-06",
     NeedsItsFile: "KV-PER-06",
+    StopsWhenSpoiled: "KV-PER-06",
     RaisesWhenCorrupt: "KV-INT-04",
     RefusesWhenCorrupt: "KV-INT-04",
     StaysBad: "KV-INT-04",

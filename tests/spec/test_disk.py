@@ -249,6 +249,20 @@ def test_flags_say_what_is_durable_and_where_a_write_goes(tmp_path):
     )
 
 
+def test_a_descriptor_that_is_closed_and_used_again_is_another_file(tmp_path):
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    with Recorder(inside) as recorder:
+        file = os.open(inside / "a", os.O_WRONLY | os.O_CREAT)
+        os.close(file)
+        again = os.open(outside, os.O_WRONLY | os.O_CREAT)
+        assert again == file
+        os.write(again, b"x")
+        os.fsync(again)
+        os.close(again)
+    assert recorder.journal().ops == (Names((("a", 0),)),)
+
+
 def test_a_file_without_a_name_is_not_found(tmp_path):
     with Recorder(tmp_path) as recorder:
         file = os.open(tmp_path, os.O_TMPFILE | os.O_RDWR)

@@ -89,7 +89,7 @@ class Recording:
         # What was there, and is after every step since, even one that is not over: that one
         # may have evicted it.
         since = [mark.present for mark in self.marks[counts[-1] :] if mark.before <= state.point]
-        return frozenset.intersection(*since)
+        return frozenset.intersection(*since, _stored(self.marks))
 
 
 def record(script: Script, program: Program, folder: Path) -> Recording:
