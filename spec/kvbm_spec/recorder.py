@@ -15,7 +15,7 @@ Interface, as rules of use
     * Not seen: functions that were taken out of `os` before, memory maps, other languages.
       So `complete` compares: where the folder is not what the journal says, it is False.
     * `fail("write", errno.ENOSPC)` lets all calls of a kind fail, from then on, or as many as
-      are said: `write`, `sync` or `name`. `heal()` ends it.
+      are said: `write`, `sync`, `name` or `read`. `heal()` ends it.
 
 Clauses: KV-PER-02, KV-PER-05
 """
@@ -45,7 +45,7 @@ _REAL: Final[dict[str, Callable[..., Any]]] = {
     for name in (
         *("open", "close", "dup", "write", "writev", "pwrite", "pwritev", "ftruncate", "truncate"),
         *("posix_fallocate", "fsync", "fdatasync", "sync", "rename", "replace", "link"),
-        *("unlink", "remove"),
+        *("unlink", "remove", "read", "readv", "pread", "preadv"),
     )
     if hasattr(os, name)
 }
@@ -100,8 +100,8 @@ class Recorder:
 
     def __enter__(self) -> Self:
         for name, real in _REAL.items():
-            seen = getattr(self, f"_{name}", None) or self._renaming(real)
-            self._stand_in(os, name, seen, real)
+            other = self._reading if "read" in name else self._renaming
+            self._stand_in(os, name, getattr(self, f"_{name}", None) or other(real), real)
         for module in (builtins, io):
             self._stand_in(module, "open", self._open_object, _REAL_OPEN)
         return self
@@ -235,6 +235,16 @@ class Recorder:
             _REAL["posix_fallocate"](descriptor, offset, length)
             if opened is not None and offset + length > size:
                 self._ops.append(Size(opened.file, offset + length))
+
+    def _reading(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Stand in for a call that reads: nothing is noted, but it can fail."""
+
+        def read(descriptor: int, *rest: Any) -> Any:
+            if self._file(descriptor) is not None:
+                self._may_fail("read")
+            return real(descriptor, *rest)
+
+        return read
 
     # ── syncs ─────────────────────────────────────────────────────────────────────────
 

@@ -66,7 +66,7 @@ class Store:
         if key not in self.index:
             return None
         slot, wanted = self.index[key]
-        data = os.pread(self.descriptor, self.block_bytes, slot * self.block_bytes)
+        data = self.load_slot(slot)
         return data if self.good(data, wanted) else self.miss(key)
 
     def remove(self, keys: Sequence[Key]) -> None:
@@ -96,6 +96,12 @@ class Store:
     def write(self, slot: int, data: bytes) -> None:
         os.pwrite(self.descriptor, data, slot * self.block_bytes)
         os.fdatasync(self.descriptor)
+
+    def load_slot(self, slot: int) -> bytes:
+        try:
+            return os.pread(self.descriptor, self.block_bytes, slot * self.block_bytes)
+        except OSError:
+            return b""
 
     def good(self, data: bytes, wanted: str) -> bool:
         return digest(data) == wanted
@@ -606,6 +612,13 @@ class GivesUp(Store):
             super().store(blocks)
 
 
+class DiesWhenItReads(Store):
+    """An error of a read goes to the caller."""
+
+    def load_slot(self, slot):
+        return os.pread(self.descriptor, self.block_bytes, slot * self.block_bytes)
+
+
 class BelievesTheDisk(Store):
     """A block counts as stored although its write has failed."""
 
@@ -730,6 +743,7 @@ MUTANTS = {
     DiesWhenFull: "KV-PER-05",
     CountsNothing: "KV-PER-05",
     GivesUp: "KV-PER-05",
+    DiesWhenItReads: "KV-PER-05",
     BelievesTheDisk: "KV-PER-05",
     TrustsTheIndex: "KV-PER-06",
     NeedsItsFile: "KV-PER-06",

@@ -318,9 +318,13 @@ def test_calls_fail_when_they_are_told_to_and_change_nothing(tmp_path):
                     os.fsync(opened.fileno())
         with pytest.raises(PermissionError):
             file.rename(tmp_path / "b")
+        recorder.fail("read", errno.EIO)
+        with pytest.raises(OSError, match="Input/output error"):
+            file.read_bytes()
         recorder.heal()
+        assert file.read_bytes() == b"y"
         file.rename(tmp_path / "b")
-    assert recorder.failed == 4
+    assert recorder.failed == 5
     assert image_on(tmp_path) == {"b": b"y"}
     assert recorder.complete
 

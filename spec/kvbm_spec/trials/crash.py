@@ -177,7 +177,7 @@ def _tell(script: Script, journal: Journal, state: CrashState, what: str) -> Non
     if state.whole:
         script.say("  all that they changed has arrived")
         return
-    script.say("  what was synced has arrived, and of the rest:")
+    script.say(f"  what was synced has arrived, and of the rest{':' if state.kept else ' nothing'}")
     for index, start, stop in state.kept:
         op = journal.ops[index]
         if isinstance(op, Data):

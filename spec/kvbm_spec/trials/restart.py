@@ -51,11 +51,14 @@ def another_identity_is_not_used(script: Script) -> None:
 
 
 def a_disk_that_fails_is_survived(script: Script) -> None:
-    """Let writes or syncs fail while blocks are stored, one or all; then let them pass again."""
-    for kind in ("write", "sync"):
-        for code, times in ((errno.ENOSPC, math.inf), (errno.EIO, math.inf), (errno.EIO, 1)):
-            with scratch() as folder:
-                _fail(script, folder, kind, code, times)
+    """Let writes, syncs or renames fail while blocks are stored, one or all; then heal."""
+    for kind, code, times in (
+        *(("write", errno.ENOSPC, math.inf), ("write", errno.EIO, 1)),
+        *(("sync", errno.EIO, math.inf), ("sync", errno.EIO, 1)),
+        *(("name", errno.EACCES, math.inf), ("read", errno.EIO, math.inf)),
+    ):
+        with scratch() as folder:
+            _fail(script, folder, kind, code, times)
 
 
 def _fail(script: Script, folder: Path, kind: str, code: int, times: float) -> None:
@@ -65,12 +68,16 @@ def _fail(script: Script, folder: Path, kind: str, code: int, times: float) -> N
         recorder.fail(kind, code, times)
         often = "each" if times > 1 else "the next"
         script.say(f"{often} {kind} fails with {errno.errorcode[code]}")
-        disk.store([1])
+        if kind == "read":
+            disk.read(0, FULL)
+        else:
+            disk.store([1])
         recorder.heal()
         script.say("no call fails any more")
         if recorder.failed:
             script.reached(f"a {kind} failed")
-            told = disk.failed() > before
+            # A read that fails is a miss, and not every subject counts those.
+            told = disk.failed() > before or kind == "read"
             script.expect(FULL, told, "the disk failed, and failed() does not count it")
         disk.read_all({0, 1}, FULL)
         disk.store([2])
