@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test check format bench clean
+.PHONY: run test check format bench mutants clean
 
 # The invented workload also goes through three tiers with real bytes; give TIERS for a TRACE too.
 TIERS ?= $(if $(TRACE),,--device 600 --host 1800 --disk 6000 --verify)
@@ -25,6 +25,9 @@ format: $(READY)
 
 bench: $(READY)  ## speed of the core, beside its peers where they are installed
 	$(BIN)/kvbm bench
+
+mutants: $(READY)  ## put faults into the manager, and see that the suite finds each (half an hour)
+	$(BIN)/python tests/mutants/hunt.py
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv

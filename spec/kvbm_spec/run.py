@@ -68,9 +68,8 @@ def run(
     expected: Expectations = NOTHING_EXPECTED,
     today: date = date.min,
     say: Say = lambda _: None,
-    first: bool = False,
 ) -> Report:
-    """Judge a subject by all clauses, or stop behind the `first` search that finds one broken."""
+    """Judge a subject by all clauses; see the module."""
     report = Report(subject=subject, profile=profile)
     report.problems = expected.problems(subject.capabilities())
     chosen = PROFILES[profile]
@@ -78,12 +77,10 @@ def run(
     report.findings.merge(gate)
     say(f"smoke gate: {_told(gate)}")
     blocked = any(clause in gate.failures for clause in GATE)
-    if not blocked and not (first and gate.failures):
+    if not blocked:
         for found, name in _searches(subject, chosen):
             report.findings.merge(found)
             say(f"{name}: {_told(found)}")
-            if first and found.failures:
-                break
     judge = _Judge(subject, report.findings, blocked=blocked)
     report.results = [expected.judge(judge(clause.id), today) for clause in load()]
     return report

@@ -1,13 +1,15 @@
 """Hunt: put one fault at a time into a copy of `kvbm`, and see whether the suite finds it.
 
 What this is
-    The suite is only as good as what it kills. `make mutants` hunts all, and writes the table.
+    The suite is only as good as what it kills. `make mutants` hunts all, and writes the page.
 
-        python tests/mutants/hunt.py                 all, to docs/conformance/mutants.md
-        python tests/mutants/hunt.py --only WORDS    those whose name has WORDS, to the terminal
+        python tests/mutants/hunt.py                 all
+        python tests/mutants/hunt.py --only WORDS    those whose theme, name or file has WORDS
+        python tests/mutants/hunt.py --alive         those that were not killed the last time
 
 Interface, as rules of use
     * `hunt(mutant)` gives a `Kill`, or None: the mutant is alive.
+    * The last result of each is kept in `kills.json`, and the page is made from it.
     * The pool's own checks are off, and nothing is compiled: what was compiled before the
       fault would go on without it.
     * A copy that gives no answer within `DEADLINE` seconds is killed, by KV-LIV-01.
@@ -23,15 +25,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from zoo import HERE, ROOT, Mutant, load
 
-TABLE: Final = ROOT / "docs" / "conformance" / "mutants.md"
+KILLS: Final = HERE / "kills.json"
+PAGE: Final = ROOT / "docs" / "conformance" / "mutants.md"
+
 DEADLINE: Final = 240.0
 """Seconds. The whole suite takes less than half of that."""
 
@@ -47,23 +51,28 @@ class Kill:
     steps: int
     """Length of the shortest history; 0 where the suite did not come so far."""
     what: str
-    seconds: float
+    seconds: int
+
+
+Kills = dict[str, Kill | None]
+"""By name of the mutant; None if it is alive."""
+
+
+# ── one mutant ────────────────────────────────────────────────────────────────────────────
 
 
 def hunt(mutant: Mutant) -> Kill | None:
-    """Run the suite against one mutant, up to the first search that finds something."""
+    """Run the suite against one mutant, up to the first part that finds something."""
     with tempfile.TemporaryDirectory(prefix="kvbm-mutant-") as folder:
         copy = Path(folder)
-        shutil.copytree(
-            ROOT / "kvbm", copy / "kvbm", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(ROOT / "kvbm", copy / "kvbm", ignore=shutil.ignore_patterns("__pycache__"))
         mutant.apply(copy)
         started = time.perf_counter()
         try:
             found = _judged(copy, mutant.profile)
         except subprocess.TimeoutExpired:
             found = [("KV-LIV-01", 0, f"no answer within {DEADLINE:.0f} s")]
-        seconds = time.perf_counter() - started
+        seconds = round(time.perf_counter() - started)
     expected = [row for row in found if row[0] in mutant.clauses] or found
     if not expected:
         return None
@@ -85,68 +94,86 @@ def _judged(copy: Path, profile: str) -> list[tuple[str, int, str]]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the suite itself failed:\n{done.stderr[-2000:]}")
-    return [(str(clause), int(steps), str(what)) for clause, steps, what in _last_line(done.stdout)]
-
-
-def _last_line(text: str) -> list[list[object]]:
-    rows: list[list[object]] = json.loads(text.splitlines()[-1])
+        why = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        return [("KV-LIF-01", 0, f"the manager takes the suite along: {why[0]}")]
+    rows: list[tuple[str, int, str]] = json.loads(done.stdout.splitlines()[-1])
     return rows
 
 
-def table(mutants: Sequence[Mutant], kills: Sequence[Kill | None]) -> str:
+# ── all of them ───────────────────────────────────────────────────────────────────────────
+
+
+def known() -> Kills:
+    """Read the last results."""
+    rows: Mapping[str, Any] = json.loads(KILLS.read_text("utf-8")) if KILLS.exists() else {}
+    return {name: None if row is None else Kill(**row) for name, row in rows.items()}
+
+
+def keep(mutants: Sequence[Mutant], kills: Kills) -> None:
+    """Write results and page."""
+    rows = {
+        mutant.name: None if (kill := kills[mutant.name]) is None else asdict(kill)
+        for mutant in mutants
+        if mutant.name in kills
+    }
+    KILLS.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(mutants, kills), "utf-8")
+
+
+def page(mutants: Sequence[Mutant], kills: Kills) -> str:
     """Write the page."""
-    pairs = list(zip(mutants, kills, strict=True))
-    hunted = [(mutant, kill) for mutant, kill in pairs if not mutant.equivalent]
-    dead = sum(kill is not None for _, kill in hunted)
+    hunted = [mutant for mutant in mutants if not mutant.equivalent]
+    dead = sum(kills.get(mutant.name) is not None for mutant in hunted)
     lines = [
         "# Mutants",
         "",
         "Small faults that were put into `kvbm`, one at a time, to see whether the suite finds",
-        "them. The page is made by `make mutants` from [the zoo](../../tests/mutants/zoo.py). A",
-        "history of 0 steps is one that the suite could not finish, or never reached.",
+        "them. The page is made by `make mutants` from [the zoo](../../tests/mutants/zoo.py). The",
+        "steps are the calls of the shortest history, and 0 where the suite did not come so far.",
         "",
-        f"{dead} of {len(hunted)} are killed; {len(pairs) - len(hunted)} more are equivalent.",
+        f"{dead} of {len(hunted)} are killed; {len(mutants) - len(hunted)} more are equivalent.",
         "",
         "| mutant | file | kind of | killed by | steps | seconds |",
         "|---|---|---|---|---:|---:|",
+        *(_row(mutant, kills.get(mutant.name)) for mutant in hunted),
+        "",
+        "## Equivalent mutants",
+        "",
+        "| mutant | file | why nobody can tell |",
+        "|---|---|---|",
+        *(f"| {m.name} | `{m.file}` | {m.equivalent} |" for m in mutants if m.equivalent),
+        "",
     ]
-    lines += [_row(mutant, kill) for mutant, kill in hunted]
-    lines += ["", "## Equivalent mutants", ""]
-    lines += ["| mutant | file | why nobody can tell | |", "|---|---|---|---|"]
-    lines += [
-        f"| {mutant.name} | `{mutant.file}` | {mutant.equivalent} "
-        f"| {'' if kill is None else f'**killed by {kill.clause}**'} |"
-        for mutant, kill in pairs
-        if mutant.equivalent
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _row(mutant: Mutant, kill: Kill | None) -> str:
-    kind = ", ".join(mutant.bugs)
-    if kill is None:
-        return f"| {mutant.name} | `{mutant.file}` | {kind} | **alive** | | |"
-    seconds = f"{kill.seconds:.0f}"
-    return f"| {mutant.name} | `{mutant.file}` | {kind} | {kill.clause} | {kill.steps} | {seconds} |"
+    how = ("**alive**", "", "") if kill is None else (kill.clause, kill.steps, kill.seconds)
+    cells = (mutant.name, f"`{mutant.file}`", ", ".join(mutant.bugs), *how)
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> int:
     """Hunt, and tell; 1 if a mutant lives, or one dies that should be equivalent."""
     parser = argparse.ArgumentParser(description="Hunt the mutants of the zoo.")
-    parser.add_argument("--only", metavar="WORDS", help="those whose name or file has WORDS")
-    chosen = parser.parse_args().only
-    mutants = [each for each in load() if not chosen or chosen in f"{each.name} {each.file}"]
-    kills: list[Kill | None] = []
+    parser.add_argument("--only", default="", metavar="WORDS", help="in theme, name or file")
+    parser.add_argument("--alive", action="store_true", help="those not killed the last time")
+    arguments = parser.parse_args()
+    mutants, kills = load(), known()
+    chosen = [
+        each
+        for each in mutants
+        if arguments.only in f"{each.theme} {each.name} {each.file}"
+        and not (arguments.alive and (each.equivalent or kills.get(each.name)))
+    ]
     wrong = 0
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for mutant, kill in zip(mutants, threads.map(hunt, mutants), strict=True):
-            kills.append(kill)
+        for mutant, kill in zip(chosen, threads.map(hunt, chosen), strict=True):
+            kills[mutant.name] = kill
             wrong += (kill is None) != bool(mutant.equivalent)
             sys.stderr.write(f"{_told(mutant, kill)}\n")
-    if not chosen:
-        TABLE.parent.mkdir(parents=True, exist_ok=True)
-        TABLE.write_text(table(mutants, kills), "utf-8")
+            keep(mutants, kills)
     return 1 if wrong else 0
 
 
@@ -155,7 +182,7 @@ def _told(mutant: Mutant, kill: Kill | None) -> str:
         return f"{'equivalent' if mutant.equivalent else 'ALIVE':>10}  {mutant.name}"
     mark = "" if kill.clause in mutant.clauses else "  NOT AS EXPECTED"
     return (
-        f"{kill.clause:>10}  {mutant.name}  ({kill.steps} steps, {kill.seconds:.1f} s){mark}"
+        f"{kill.clause:>10}  {mutant.name}  ({kill.steps} steps, {kill.seconds} s){mark}"
         f"\n            {kill.what}"
     )
 

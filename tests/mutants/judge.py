@@ -6,29 +6,62 @@ What this is
         python judge.py smoke
 
     `[["KV-REG-03", 6, "what was seen"], …]`, the shortest history first; empty if it conforms.
+
+Interface, as rules of use
+    * The parts of the suite are those of `kvbm_spec.run`, the quick ones first, up to the
+      first that finds something.
+    * A part that hangs is for who started this to end.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 
-from kvbm_spec.run import run
+from kvbm_spec.clauses import load
+from kvbm_spec.explore import Findings
+from kvbm_spec.profiles import PROFILES
+from kvbm_spec.run import _Able, _gate, _Judge, _searches
+from kvbm_spec.subject import Subject
+from kvbm_spec.trials import TRIALS
 
 from kvbm.cli.subject import KvbmSubject
 
 
-def main(profile: str) -> None:
-    """Run until the first search that finds something."""
-    report = run(KvbmSubject(), profile, first=True)
-    found = [
-        (clause, len(failure.steps), failure.verdict.what)
-        for clause, failure in report.findings.failures.items()
-    ]
-    # A fault may also make the suite see less than it has to see.
-    found = found or [(each.clause, 0, each.reason) for each in report.results if each.status.bad]
-    sys.stdout.write(json.dumps(sorted(found, key=lambda row: row[1])) + "\n")
+def parts(subject: Subject, profile: str) -> Iterator[Findings]:
+    """Run the parts of the suite."""
+    able = _Able(subject)
+    yield _gate(subject, PROFILES[profile])
+    for trial in TRIALS:
+        if able(trial.ability):
+            yield trial.run(subject, profile)
+    for found, _ in _searches(subject, PROFILES[profile]):
+        yield found
+
+
+def judge(subject: Subject, profile: str) -> list[tuple[str, int, str]]:
+    """Give each clause that is broken, with the length of its shortest history and what it shows.
+
+    A fault may also make the suite see less than it has to see: that is a length of 0.
+    """
+    findings = Findings()
+    for found in parts(subject, profile):
+        findings.merge(found)
+        if found.failures:
+            break
+    if findings.failures:
+        return sorted(
+            (
+                (clause, len(failure.steps), failure.verdict.what)
+                for clause, failure in findings.failures.items()
+            ),
+            key=lambda row: row[1],
+        )
+    judged = _Judge(subject, findings, blocked=False)
+    results = [judged(clause.id) for clause in load()]
+    return [(each.clause, 0, each.reason) for each in results if each.status.bad]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.stdout.write(json.dumps(judge(KvbmSubject(), sys.argv[1])) + "\n")

@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -43,7 +43,9 @@ class Mutant:
         """Give the file with the fault in it."""
         source = (root / self.file).read_text("utf-8")
         if source.count(self.old) != 1:
-            raise ValueError(f"{self.name}: {self.file} has its text {source.count(self.old)} times")
+            raise ValueError(
+                f"{self.name}: {self.file} has its text {source.count(self.old)} times"
+            )
         return source.replace(self.old, self.new)
 
     def apply(self, root: Path) -> None:
@@ -53,17 +55,20 @@ class Mutant:
 
 def load() -> list[Mutant]:
     """Read all mutants."""
-    return [
-        Mutant(
-            theme=theme,
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()},
-        )
-        for theme in THEMES
-        for row in tomllib.loads((HERE / f"{theme}.toml").read_text("utf-8"))["mutant"]
-    ]
+    return [_mutant(theme, row) for theme in THEMES for row in _read(f"{theme}.toml")["mutant"]]
 
 
 def excused() -> Mapping[str, str]:
     """Read which reported bugs one process with one manager cannot have."""
-    reasons: dict[str, str] = tomllib.loads((HERE / "excused.toml").read_text("utf-8"))
-    return reasons
+    return _read("excused.toml")
+
+
+def _mutant(theme: str, row: Mapping[str, Any]) -> Mutant:
+    values: dict[str, Any] = {
+        key: tuple(each) if isinstance(each, list) else each for key, each in row.items()
+    }
+    return Mutant(theme=theme, **values)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((HERE / name).read_text("utf-8"))
