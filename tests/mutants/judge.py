@@ -3,13 +3,13 @@
 What this is
     The inner half of `hunt`, which runs it in a process of its own beside a mutated copy.
 
-        python judge.py smoke
+        python judge.py smoke KV-REG-03 KV-REG-04
 
     `[["KV-REG-03", 6, "what was seen"], …]`, the shortest history first; empty if it conforms.
 
 Interface, as rules of use
     * The parts of the suite are those of `kvbm_spec.run`, the quick ones first, up to the
-      first that finds something.
+      first that finds one of these clauses broken.
     * A part that hangs is for who started this to end.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kvbm_spec.clauses import load
 from kvbm_spec.explore import Findings
@@ -40,7 +40,9 @@ def parts(subject: Subject, profile: str) -> Iterator[Findings]:
         yield found
 
 
-def judge(subject: Subject, profile: str) -> list[tuple[str, int, str]]:
+def judge(
+    subject: Subject, profile: str, wanted: Collection[str] = ()
+) -> list[tuple[str, int, str]]:
     """Give each clause that is broken, with the length of its shortest history and what it shows.
 
     A fault may also make the suite see less than it has to see: that is a length of 0.
@@ -48,7 +50,7 @@ def judge(subject: Subject, profile: str) -> list[tuple[str, int, str]]:
     findings = Findings()
     for found in parts(subject, profile):
         findings.merge(found)
-        if found.failures:
+        if found.failures.keys() & wanted:
             break
     if findings.failures:
         return sorted(
@@ -64,4 +66,4 @@ def judge(subject: Subject, profile: str) -> list[tuple[str, int, str]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(judge(KvbmSubject(), sys.argv[1])) + "\n")
+    sys.stdout.write(json.dumps(judge(KvbmSubject(), sys.argv[1], sys.argv[2:])) + "\n")
