@@ -193,6 +193,9 @@ class Scene:
         except SubjectError as refusal:
             verdict = Verdict(self.clauses[0], f"a call was refused ({refusal})")
             return script.failure(verdict, self.name)
+        except Exception as crash:  # noqa: BLE001 - whatever a subject raises is its outcome
+            verdict = Verdict(self.clauses[0], f"a call raised what is no refusal ({crash!r})")
+            return script.failure(verdict, self.name)
         return None
 
 

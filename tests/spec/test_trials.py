@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kvbm_spec import abilities, checks, clauses, replayed
 from kvbm_spec.subject import Env, Key, PoolConfig, Subject, SubjectError
-from kvbm_spec.trial import Broken, Script
+from kvbm_spec.trial import Broken, Scene, Script
 from kvbm_spec.trials import TRIAL_CHECKS, TRIALS
 from list_pool import ListPool, ListSubject, Slot, Ticket
 
@@ -672,6 +672,15 @@ class EvictsTooMany(Batched):
         if n > 1 and self.resting:
             self.free.append(self.evict())
         return handles
+
+
+def test_a_scene_that_is_stopped_by_a_crash_has_broken_its_first_clause() -> None:
+    def play(script: Script) -> None:
+        script.reached("a bare call")
+        raise ZeroDivisionError
+
+    findings = Scene("a crash", ("KV-LIF-01",), "", play).run(ListSubject(), "smoke")
+    assert "ZeroDivisionError" in findings.failures["KV-LIF-01"].verdict.what
 
 
 def test_a_right_pool_takes_batches_and_all_situations_are_met() -> None:
