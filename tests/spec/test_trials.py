@@ -445,6 +445,25 @@ class DropsWhatIsHeld(Growing):
         return super().resize(slots)
 
 
+class CutsKeys(ListPool):
+    """Knows a key by 32 bits of it."""
+
+    def stage(self, handle: Ticket, key: Key, parent: Key | None = None) -> Ticket:
+        return super().stage(handle, key % 2**32, parent)
+
+    def scan(self, keys: Sequence[Key]) -> dict[Key, Ticket]:
+        return {
+            key: self.hold(self.index[key % 2**32]) for key in keys if key % 2**32 in self.index
+        }
+
+
+class LosesNeighbours(ListPool):
+    """Takes whoever shares a place with an evicted key out of the index, too."""
+
+    def forget(self, key: Key) -> None:
+        self.index = {other: slot for other, slot in self.index.items() if (other ^ key) % 64}
+
+
 RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Able, "weak references", {}),
     (Able, "numbered events", {}),
@@ -491,6 +510,8 @@ BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
     (ListPool, "prefix closed", {"prefix_closed": ("lru",)}, "KV-EVC-04"),
     (LeaksAThread, "", {}, "KV-SHD-03"),
     (LeaksADescriptor, "", {}, "KV-SHD-03"),
+    (CutsKeys, "", {}, "KV-REG-03"),
+    (LosesNeighbours, "", {}, "KV-REG-01"),
     (GivesTwice, "threads", {"threads": True}, "KV-CON-02"),
     (TwoAreFirst, "threads", {"threads": True}, "KV-CON-02"),
     (GivesTwice, "threads", {"threads": True}, "KV-CON-01"),

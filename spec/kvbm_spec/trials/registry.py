@@ -20,6 +20,7 @@ from kvbm_spec.trials import (
     comparing,
     counters,
     crash,
+    crowds,
     entropy,
     filling,
     isolation,
@@ -39,6 +40,7 @@ from kvbm_spec.trials import (
 
 _MODULES: Final = (
     batches,
+    crowds,
     references,
     owners,
     prefixes,
