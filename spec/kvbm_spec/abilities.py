@@ -123,6 +123,18 @@ class Pinning(Protocol):
 
 
 @runtime_checkable
+class Prioritizing(Protocol):
+    """A manager whose first policy evicts the lowest priority first. KV-LIF-04, KV-EVC-02
+
+    Among equals the one goes first that was released first. A new block has priority 0.
+    """
+
+    def prioritize(self, handle: Handle, priority: int) -> None:
+        """Give a held block a priority, 0 … 9."""
+        ...
+
+
+@runtime_checkable
 class Resizing(Protocol):
     """A manager whose number of slots can change. KV-CAP-09"""
 
@@ -203,6 +215,7 @@ ABILITIES: Final[Mapping[str, type]] = {
     "tokens": Filling,
     "clearing": Clearing,
     "pins": Pinning,
+    "priorities": Prioritizing,
     "resizing": Resizing,
     "waiting": Waiting,
     "numbered events": Logging,

@@ -93,7 +93,8 @@ def _refusal(before: Twin, op: Op, expected: Outcome, got: Outcome) -> Verdict |
     if expected.error is not None:
         state = before.kind(op.handle) if op.handle in before.live else "gone"
         return Verdict("KV-LIF-01", f"{op.handle} is {state}, and {op} {done}")
-    return Verdict("KV-LIF-01", f"{op} is allowed, and {done}")
+    clause = "KV-CAP-06" if op.name == "allocate" else "KV-LIF-01"
+    return Verdict(clause, f"{op} is allowed, and {done}")
 
 
 def _answer(before: Twin, op: Op, expected: Outcome, got: Outcome) -> Verdict | None:

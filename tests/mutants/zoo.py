@@ -36,7 +36,8 @@ class Mutant:
     new: str
     bugs: tuple[str, ...]
     clauses: tuple[str, ...]
-    profile: str = "smoke"
+    policy: str = ""
+    """Order of eviction of the pools in which it is looked for; the default one if empty."""
     equivalent: str = ""
 
     def text(self, root: Path = ROOT) -> str:

@@ -464,6 +464,60 @@ class LosesNeighbours(ListPool):
         self.index = {other: slot for other, slot in self.index.items() if (other ^ key) % 64}
 
 
+class Ranked(ListPool):
+    """Evicts the lowest priority first, and of equals the one that was released first."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.levels = [0] * total
+
+    def prioritize(self, handle: Ticket, priority: int) -> None:
+        self.need(handle)
+        self.levels[handle.slot] = priority
+
+    def victim(self) -> int:
+        slot = min(self.resting, key=lambda slot: self.levels[slot])
+        self.resting.remove(slot)
+        return slot
+
+    def evict(self) -> int:
+        slot = super().evict()
+        self.levels[slot] = 0
+        return slot
+
+    def empty(self, slot: int) -> None:
+        super().empty(slot)
+        self.levels[slot] = 0
+
+
+class HighestFirst(Ranked):
+    def victim(self) -> int:
+        slot = max(self.resting, key=lambda slot: self.levels[slot])
+        self.resting.remove(slot)
+        return slot
+
+
+class TiesBySlot(Ranked):
+    def victim(self) -> int:
+        self.resting.sort()
+        return super().victim()
+
+
+class Inherits(Ranked):
+    def evict(self) -> int:
+        level = self.levels[min(self.resting, key=lambda slot: self.levels[slot])]
+        slot = super().evict()
+        self.levels[slot] = level
+        return slot
+
+
+class InheritsWhatWasNotPublished(Ranked):
+    def empty(self, slot: int) -> None:
+        level = self.levels[slot]
+        super().empty(slot)
+        self.levels[slot] = level
+
+
 RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Able, "weak references", {}),
     (Able, "numbered events", {}),
@@ -476,6 +530,7 @@ RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Patient, "waiting", {}),
     (Growing, "resizing", {}),
     (Shrinking, "resizing", {}),
+    (Ranked, "priorities", {}),
 )
 
 BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
@@ -521,6 +576,10 @@ BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
     (HoardsAndForgets, "waiting", {}, "KV-LIF-09"),
     (SilentClose, "waiting", {}, "KV-SHD-04"),
     (WaitsForEver, "waiting", {}, "KV-LIV-01"),
+    (HighestFirst, "priorities", {}, "KV-EVC-02"),
+    (TiesBySlot, "priorities", {}, "KV-EVC-02"),
+    (Inherits, "priorities", {}, "KV-LIF-04"),
+    (InheritsWhatWasNotPublished, "priorities", {}, "KV-LIF-04"),
     (GrowsToNothing, "resizing", {}, "KV-CAP-09"),
     (StartsAnew, "resizing", {}, "KV-CAP-09"),
     (GrowsTooFar, "resizing", {}, "KV-CAP-09"),

@@ -89,7 +89,7 @@ class KvbmManager(PoolManager):
             block.commit()
             return block, plain(block.sequence_hash())
 
-    # ── Clearing, Pinning ─────────────────────────────────────────────────────────────
+    # ── Clearing, Pinning, Prioritizing ───────────────────────────────────────────────
 
     def evict_all(self) -> int:
         """Empty all inactive blocks."""
@@ -110,6 +110,11 @@ class KvbmManager(PoolManager):
         """Undo one pin of each."""
         with refusals():
             self.pool.unpin_blocks(keys)
+
+    def prioritize(self, handle: Block, priority: int) -> None:
+        """Set the priority of a held block."""
+        with refusals():
+            handle.priority = priority
 
     # ── Remembering ───────────────────────────────────────────────────────────────────
 
