@@ -71,6 +71,15 @@ class Batching(Protocol):
 
 
 @runtime_checkable
+class Listing(Protocol):
+    """A manager that publishes a list of single handles. KV-CAP-08, KV-LIF-06"""
+
+    def register_all(self, handles: Sequence[Handle]) -> list[Handle]:
+        """Publish staged blocks in order, all or none."""
+        ...
+
+
+@runtime_checkable
 class Remembering(Protocol):
     """A manager with weak references. KV-OWN-06"""
 
@@ -211,6 +220,7 @@ ABILITIES: Final[Mapping[str, type]] = {
     "snapshot": Inspectable,
     "bytes": Storing,
     "batches": Batching,
+    "lists": Listing,
     "weak references": Remembering,
     "tokens": Filling,
     "clearing": Clearing,

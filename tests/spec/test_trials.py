@@ -518,6 +518,42 @@ class InheritsWhatWasNotPublished(Ranked):
         self.levels[slot] = level
 
 
+class Listed(ListPool):
+    """Looks at all handles of a list before it takes the first."""
+
+    def register_all(self, handles: Sequence[Ticket]) -> list[Ticket]:
+        for place, handle in enumerate(handles):
+            self.need(handle, "staged")
+            if handle in handles[:place]:
+                raise SubjectError("StaleHandle")
+        return [self.register(handle) for handle in handles]
+
+
+class OneByOne(Listed):
+    def register_all(self, handles: Sequence[Ticket]) -> list[Ticket]:
+        return [self.register(handle) for handle in handles]
+
+
+class TakesTheListAlong(Listed):
+    def register_all(self, handles: Sequence[Ticket]) -> list[Ticket]:
+        try:
+            return super().register_all(handles)
+        except SubjectError:
+            for handle in {id(each): each for each in handles if each.good}.values():
+                self.end(handle)
+            raise
+
+
+class SkipsWhatIsDead(Listed):
+    def register_all(self, handles: Sequence[Ticket]) -> list[Ticket]:
+        return super().register_all([handle for handle in handles if handle.good])
+
+
+class TakesAHandleTwice(Listed):
+    def register_all(self, handles: Sequence[Ticket]) -> list[Ticket]:
+        return super().register_all([*{id(each): each for each in handles}.values()])
+
+
 RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Able, "weak references", {}),
     (Able, "numbered events", {}),
@@ -531,6 +567,7 @@ RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Growing, "resizing", {}),
     (Shrinking, "resizing", {}),
     (Ranked, "priorities", {}),
+    (Listed, "lists", {}),
 )
 
 BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
@@ -576,6 +613,10 @@ BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
     (HoardsAndForgets, "waiting", {}, "KV-LIF-09"),
     (SilentClose, "waiting", {}, "KV-SHD-04"),
     (WaitsForEver, "waiting", {}, "KV-LIV-01"),
+    (OneByOne, "lists", {}, "KV-CAP-08"),
+    (TakesTheListAlong, "lists", {}, "KV-CAP-08"),
+    (SkipsWhatIsDead, "lists", {}, "KV-LIF-06"),
+    (TakesAHandleTwice, "lists", {}, "KV-LIF-06"),
     (HighestFirst, "priorities", {}, "KV-EVC-02"),
     (TiesBySlot, "priorities", {}, "KV-EVC-02"),
     (Inherits, "priorities", {}, "KV-LIF-04"),

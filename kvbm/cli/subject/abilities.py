@@ -16,7 +16,7 @@ from weakref import finalize
 
 from kvbm_spec.subject import Key, SubjectError
 
-from kvbm.blocks import BlockList, ImmutableBlock, MutableBlock, State, WeakBlock
+from kvbm.blocks import BlockList, CompleteBlock, ImmutableBlock, MutableBlock, State, WeakBlock
 from kvbm.blocks.handles import Block
 from kvbm.cli.subject.pool import KINDS, PoolManager, plain, refusals
 from kvbm.errors import BlockStateInvalid, NotEnoughBlocksAvailable, TokenBlockFull
@@ -69,6 +69,13 @@ class KvbmManager(PoolManager):
         with refusals():
             batch.release()
             self.pool.available_blocks()  # a drop is seen by the next call: this one
+
+    # ── Listing ───────────────────────────────────────────────────────────────────────
+
+    def register_all(self, handles: Sequence[Block]) -> list[ImmutableBlock]:
+        """Publish blocks that were taken one by one."""
+        with refusals():
+            return list(self.pool.register_blocks([_owned(handle) for handle in handles]))
 
     # ── Filling ───────────────────────────────────────────────────────────────────────
 
@@ -211,6 +218,12 @@ def _numbered(batch: EventBatch | Gap) -> Iterator[tuple[int, str, Key, Mapping[
 def _mutable(handle: Block, operation: str) -> MutableBlock:
     if not isinstance(handle, MutableBlock):
         raise BlockStateInvalid(operation, handle.state.block_state, "It is not being written.")
+    return handle
+
+
+def _owned(handle: Block) -> MutableBlock | CompleteBlock:
+    if not isinstance(handle, MutableBlock | CompleteBlock):
+        raise BlockStateInvalid("register", handle.state.block_state, "It is shared.")
     return handle
 
 

@@ -24,6 +24,7 @@ from kvbm_spec.trials import (
     entropy,
     filling,
     isolation,
+    lists,
     logs,
     naming,
     owners,
@@ -42,6 +43,7 @@ from kvbm_spec.trials import (
 _MODULES: Final = (
     batches,
     crowds,
+    lists,
     references,
     owners,
     prefixes,
