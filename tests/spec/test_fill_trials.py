@@ -246,6 +246,13 @@ class ScansNothing(ListPool):
         return super().scan(keys[:0])
 
 
+class HasRoomForOneTenant(ListPool):
+    def register(self, handle: Ticket) -> Ticket:
+        if len(self.index) == 3:
+            self.index.clear()
+        return super().register(handle)
+
+
 class TellsOneTenant(ListPool):
     """Events name a block by its place in the pool's order of prompts."""
 
@@ -296,6 +303,7 @@ TENANTS: list[tuple[Toy, str]] = [
     (SaltsTheFirstBlockOnly(), "KV-ISO-01"),
     (Toy(CachesNothing), "KV-ISO-02"),
     (Toy(ScansNothing), "KV-ISO-02"),
+    (Toy(HasRoomForOneTenant), "KV-ISO-02"),
     (Toy(TellsOneTenant), "KV-ISO-03"),
     (DropsTheSaltOutside(), "KV-ISO-03"),
     (DropsTheSaltWithAnAdapter(), "KV-ISO-03"),

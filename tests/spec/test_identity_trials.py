@@ -207,6 +207,12 @@ class IgnoresOrder(Toy):
         return super().name_of((block[0], tuple(sorted(block[1])), *block[2:]))
 
 
+class JoinsTokensToANumber(Toy):
+    def name_of(self, block: Block) -> int:
+        number = reduce(lambda number, token: number << 32 | token, block[1], 0)
+        return super().name_of((block[0], (number,), *block[2:]))
+
+
 class IgnoresBoundaries(Toy):
     def block_keys(self, tokens: Sequence[int], block_size: int, identity: Identity) -> list[int]:
         blocks = self.blocks(tokens, block_size, identity)
@@ -253,9 +259,29 @@ def joining(separator: str) -> type[Toy]:
     return changing_texts(lambda texts: separator.join(text or "" for text in texts))
 
 
+def positional(separator: str) -> type[Toy]:
+    """Every text has its place, and none is told from the empty one."""
+    return changing_texts(lambda texts: separator.join(str(t) + "\1" * (t is None) for t in texts))
+
+
+def by_hand(quote: str) -> type[Toy]:
+    """An object that is written without escapes."""
+
+    def write(texts: tuple[str | None, ...]) -> str:
+        given = [(name, text) for name, text in zip(TEXTS, texts, strict=True) if text is not None]
+        return ",".join(f"{quote}{name}{quote}:{quote}{text}{quote}" for name, text in given)
+
+    return changing_texts(write)
+
+
 class AllMediaInEveryBlock(Toy):
     def media(self, identity: Identity, *_: int) -> tuple[tuple[int, ...], ...]:
         return tuple((m.content, m.offset, m.length) for m in identity.media)
+
+
+class MediaInTheFirstBlockOnly(Toy):
+    def media(self, identity: Identity, start: int, size: int) -> tuple[tuple[int, ...], ...]:
+        return () if start else super().media(identity, start, size)
 
 
 class MixesMediaWithTexts(Toy):
@@ -359,6 +385,11 @@ class HashesByTheLanguage(Toy):
         return hash((block[0], block[1], texts)) % 2**64
 
 
+class HashesTokensByTheLanguage(Toy):
+    def name_of(self, block: Block) -> int:
+        return super().name_of((block[0], (hash(block[1]),), *block[2:]))
+
+
 class TakesNoneForItsHash(Toy):
     def name_of(self, block: Block) -> int:
         return super().name_of((vectors.HASH_OF_NONE if block[0] is None else block[0], *block[1:]))
@@ -397,6 +428,8 @@ BROKEN: list[tuple[str, str, type[Toy]]] = [
     ("tokens are cut to 16 bits", "KV-IDN-01", CutsTokens),
     ("order in a block is ignored", "KV-IDN-03", IgnoresOrder),
     ("boundaries are ignored", "KV-IDN-03", IgnoresBoundaries),
+    ("tokens are joined to a number", "KV-IDN-03", JoinsTokensToANumber),
+    ("media after the first block are ignored", "KV-IDN-03", MediaInTheFirstBlockOnly),
     ("a given parent is ignored, seen by parents", "KV-IDN-03", ForgetsTheParent),
     *((f"{name} is ignored", "KV-IDN-03", ignoring(name)) for name in TEXTS),
     ("case is ignored", "KV-IDN-03", each(str.lower)),
@@ -408,7 +441,12 @@ BROKEN: list[tuple[str, str, type[Toy]]] = [
     ("length is ignored", "KV-IDN-03", changing_media(lambda m: (m.content, m.offset))),
     ("texts are joined", "KV-IDN-04", joining("")),
     ("texts are joined with a bar", "KV-IDN-04", joining("|")),
-    ("texts are joined with a NUL", "KV-IDN-04", joining("\0")),
+    *(
+        (f"texts are joined with {separator!r}", "KV-IDN-04", positional(separator))
+        for separator in ("|", "\0")
+    ),
+    ("texts are joined by hand", "KV-IDN-04", by_hand('"')),
+    ("texts are joined by hand, one quote", "KV-IDN-04", by_hand("'")),
     ("none is empty", "KV-IDN-04", changing_texts(lambda t: tuple(each or "" for each in t))),
     ("none is a text", "KV-IDN-04", changing_texts(lambda t: tuple(str(each) for each in t))),
     ("which text is forgotten", "KV-IDN-04", changing_texts(lambda t: tuple(filter(None, t)))),
@@ -421,6 +459,7 @@ BROKEN: list[tuple[str, str, type[Toy]]] = [
     ("the parent follows the tokens, big end first", "KV-IDN-04", laid_out("tp", ">")),
     ("a chain is hashed as tokens are", "KV-IDN-04", ChainsWithoutATag),
     ("the language's hash", "KV-IDN-05", HashesByTheLanguage),
+    ("the language's hash of tuples", "KV-IDN-05", HashesTokensByTheLanguage),
     ("the language's hash of None", "KV-IDN-05", TakesNoneForItsHash),
     ("the language's hash of integers", "KV-IDN-05", HashesParentsByTheLanguage),
     *((f"polynomial, {base}", "KV-IDN-05", polynomial(base)) for base in (31, 131, 65537)),

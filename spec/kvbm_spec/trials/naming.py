@@ -112,7 +112,6 @@ def order_and_boundary_change_the_key(script: Script) -> None:
     script.reached("another order")
     apart(script, CHANGED, [Question(block_size=size) for size in (1, 2, 3, 4, 6, 12)])
     apart(script, CHANGED, [Question((0,) * size, block_size=size) for size in range(1, 9)])
-    apart(script, CHANGED, [Question((0,) * count, block_size=1) for count in range(1, 9)])
     script.reached("another boundary")
 
 
