@@ -214,12 +214,15 @@ class JoinsTokensToANumber(Toy):
 
 
 class IgnoresBoundaries(Toy):
+    """A key is that of all tokens so far."""
+
     def block_keys(self, tokens: Sequence[int], block_size: int, identity: Identity) -> list[int]:
-        blocks = self.blocks(tokens, block_size, identity)
-        ends = [(index + 1) * block_size for index in range(len(blocks))]
         return [
-            self.name_of((identity.parent, tuple(tokens[:end]), *block[2:]))
-            for end, block in zip(ends, blocks, strict=True)
+            self.name_of(
+                (identity.parent, tuple(tokens[:end]), texts, self.media(identity, 0, end))
+            )
+            for texts in [tuple(getattr(identity, name) for name in TEXTS)]
+            for end in range(block_size, len(tokens) + 1, block_size)
         ]
 
 

@@ -6,7 +6,8 @@ What this is
 
 Interface, as rules of use
     * `kvbm conform kvbm` runs the suite on `KvbmSubject`; so does `kvbm.cli.subject:KvbmSubject`.
-    * Read `pool` first: it has the calls of every pool. `abilities` adds what more there is.
+    * Read `pool` first: it has the calls of every pool. `abilities` adds what more there is, and
+      `hashing` how blocks are named.
 """
 
 from kvbm.cli.subject.abilities import KvbmManager
