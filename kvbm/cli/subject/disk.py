@@ -9,6 +9,7 @@ Clauses: KV-PER-01, KV-PER-02, KV-PER-04, KV-PER-05
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -113,11 +114,12 @@ class KvbmDisk:
     def _empty_device(self) -> None:
         """Forget the device's blocks, so that what is read next comes from the disk.
 
-        What is registered there is offered to the disk, even if it came from it, and is held
-        until that has been decided.
+        Whoever takes all blocks has emptied the device, and has waited for those who still
+        hold one: an offload, which is asked for by a load, too, and the thread of a copy.
         """
         assert self._manager.settle(SECONDS), "an offload does not end"
-        self._device.reset()
+        device = self._device
+        asyncio.run(device.wait_for_blocks(device.total_blocks(), timeout=SECONDS)).release()
 
     @property
     def _device(self) -> BlockPool:

@@ -36,7 +36,7 @@ TRUE: Final = "KV-PER-02"
 AGAIN: Final = "KV-PER-03"
 
 LIMITS: Final[Mapping[str, tuple[int, int]]] = {
-    "smoke": (6, 1),
+    "smoke": (5, 1),
     "ci": (300, 2),
     "nightly": (5_000, 1_000),
 }
