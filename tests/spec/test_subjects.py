@@ -6,9 +6,11 @@ The engines are no dependency: where one is not installed, its tests are skipped
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ from kvbm_spec import disciplined, report
 from kvbm_spec.command import load_subject
 from kvbm_spec.explore import explore
 from kvbm_spec.moves import Scope
-from kvbm_spec.run import run
+from kvbm_spec.run import Report, run
 from kvbm_spec.status import Status, read_expectations
 from kvbm_spec.subject import Env, Inspectable, PoolConfig, Storing, Subject, SubjectError
 from subjects.naive import Adapter, Naive
@@ -25,6 +27,8 @@ from subjects.naive import Adapter, Naive
 from kvbm.cli.subject import KvbmSubject
 
 SUBJECTS: Final = Path(__file__).parents[2] / "spec" / "subjects"
+REPORTS: Final = Path(__file__).parents[2] / "docs" / "conformance"
+README: Final = (REPORTS / "README.md").read_text("utf-8")
 TODAY: Final = date(2030, 1, 1)
 
 ENGINES: Final = {
@@ -38,14 +42,15 @@ QUIET: Final = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprec
 """What importing an engine says about the machine is not about us."""
 
 RUNS: Final = [
-    ("naive", "Naive", "naive.toml"),
-    ("vllm_block_pool", "VllmBlockPool", "vllm_block_pool.toml"),
-    ("vllm_block_pool", "disciplined", "vllm_block_pool_disciplined.toml"),
-    ("vllm_kv_cache_manager", "VllmKVCacheManager", "vllm_kv_cache_manager.toml"),
-    ("vllm_kv_cache_manager", "disciplined", "vllm_kv_cache_manager_disciplined.toml"),
-    ("sglang_radix_cache", "SglangRadixCache", "sglang_radix_cache.toml"),
-    ("sglang_radix_cache", "disciplined", "sglang_radix_cache_disciplined.toml"),
+    ("vllm_block_pool", "VllmBlockPool", "vllm_block_pool"),
+    ("vllm_block_pool", "disciplined", "vllm_block_pool_disciplined"),
+    ("vllm_kv_cache_manager", "VllmKVCacheManager", "vllm_kv_cache_manager"),
+    ("vllm_kv_cache_manager", "disciplined", "vllm_kv_cache_manager_disciplined"),
+    ("sglang_radix_cache", "SglangRadixCache", "sglang_radix_cache"),
+    ("sglang_radix_cache", "disciplined", "sglang_radix_cache_disciplined"),
+    ("naive", "Naive", "naive"),
 ]
+"""Adapter, what makes the subject, file of expectations; in the order of the table of reports."""
 
 
 def subject(module: str, name: str) -> Subject:
@@ -64,25 +69,46 @@ def opened(module: str, name: str, slots: int = 2) -> Any:
     return pool, pool.register(pool.stage(block, 0))
 
 
+@cache
+def said_of(module: str, name: str, file: str) -> Report:
+    expected = read_expectations(SUBJECTS / f"{file}.toml")
+    return run(subject(module, name), "smoke", expected=expected, today=TODAY)
+
+
 @QUIET
 @pytest.mark.parametrize(("module", "name", "file"), RUNS)
 def test_a_subject_fails_what_was_announced_and_nothing_else(
     module: str, name: str, file: str
 ) -> None:
-    said = run(
-        subject(module, name),
-        "smoke",
-        expected=read_expectations(SUBJECTS / file),
-        today=TODAY,
-    )
+    said = said_of(module, name, file)
     statuses = {result.clause: result.status for result in said.results}
-    announced = set(read_expectations(SUBJECTS / file).failures)
+    announced = set(read_expectations(SUBJECTS / f"{file}.toml").failures)
     told = report.text(said)
     assert not said.problems, told
     assert {c for c, s in statuses.items() if s is Status.EXPECTED_FAIL} == announced, told
     others = {s for s in statuses.values() if s.bad}
     assert others <= {Status.BLOCKED}, told
     assert said.ok == (Status.BLOCKED not in others)
+
+
+@QUIET
+@pytest.mark.parametrize(("module", "name", "file"), RUNS)
+def test_a_report_has_the_results_of_the_run(module: str, name: str, file: str) -> None:
+    said = said_of(module, name, file)
+    page = (REPORTS / f"{module.replace('_', '-')}.md").read_text("utf-8")
+    shown = page.partition("## Results")[2].split("```text\n")[1 + (name == "disciplined")]
+    groups = [line for line in report._groups(said) if not line.startswith("SKIP")]
+    assert shown.partition("```")[0].splitlines() == groups
+
+
+@QUIET
+@pytest.mark.parametrize(("module", "name", "file"), RUNS)
+def test_the_table_of_reports_has_the_numbers_of_the_run(module: str, name: str, file: str) -> None:
+    counts = said_of(module, name, file).counts()
+    table = re.findall(r"^\|.*\| (\d+) \| (\d+) \| (\d+) \|.*\|$", README, re.MULTILINE)
+    wanted = (Status.PASS, Status.EXPECTED_FAIL, Status.BLOCKED)
+    row = table[RUNS.index((module, name, file))]
+    assert [*map(int, row)] == [counts[status] for status in wanted]
 
 
 @pytest.mark.parametrize(("module", "engine"), ENGINES.items())
@@ -93,7 +119,7 @@ def test_an_adapter_can_be_imported_without_its_engine(module: str, engine: str)
 
 def test_every_expectation_says_whether_it_is_a_policy_or_a_bug() -> None:
     files = sorted(SUBJECTS.glob("*.toml"))
-    assert {file.name for file in files} == {file for _, _, file in RUNS}
+    assert {file.name for file in files} == {f"{file}.toml" for _, _, file in RUNS}
     for file in files:
         for entry in read_expectations(file).failures.values():
             assert entry["reason"].startswith(("bug", "policy")), f"{file.name}: {entry}"
