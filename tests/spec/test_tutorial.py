@@ -74,7 +74,7 @@ def test_a_stranger_who_follows_the_page_sees_what_it_shows(tmp_path: Path) -> N
             got = typed(command, tmp_path)
             assert same(shown, got), f"{command}\n{got}"
             commands += 1
-    assert commands == 7
+    assert commands == 6
 
 
 def test_the_page_shows_the_whole_naive_subject() -> None:
