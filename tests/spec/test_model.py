@@ -169,6 +169,36 @@ def test_no_long_history_tells_the_model_from_the_wide_pool(
     assert evicted > 10
 
 
+@pytest.mark.clause("KV-EVC-02", "KV-EVC-04")
+def test_a_tie_that_would_close_a_circle_is_made_once_the_circle_is_open() -> None:
+    """K2 comes from K0, K1 from K2, and K0 from K1: the last of these is not believed at first."""
+    pair = Both(3, Rules("lineage"))
+
+    def tell(name: str, *arguments: Any) -> None:
+        nonlocal pair
+        pair = pair.after((name, arguments)) or pair
+
+    def rest(key: int, parent: int | None) -> None:
+        tell("allocate", 1)
+        for name, *more in (("stage", key, parent), ("register",), ("release",)):
+            tell(name, len(pair.state.handles) - 1, *more)
+
+    def use(key: int) -> None:
+        tell("match", (key,))
+        tell("release", len(pair.state.handles) - 1)
+
+    for key, parent in ((2, 0), (1, 2), (0, 1)):
+        rest(key, parent)
+    assert victims(pair.state) == [1, 2, 0]
+    tell("allocate", 1)
+    tell("release", len(pair.state.handles) - 1)
+    assert [*pair.state.known] == [2, 0], "K1 was evicted"
+    use(0)
+    rest(1, None)
+    use(0)
+    assert victims(pair.state) == [2, 0, 1]
+
+
 FITS = {"reset": "stage", "complete": "register", "active": "release", "duplicate": "release"}
 
 
