@@ -1,4 +1,4 @@
-"""The pool against the reference model: every call, every answer, every refusal, every slot.
+"""The pool against the wide pool of the oracles: every call, answer, refusal and slot.
 
 `Pair` holds one pool and one model and makes the same calls on both. The state machine chooses
 the calls; so do two interleaved clients. What is compared after each step is all there is: the

@@ -1,4 +1,4 @@
-"""The reference model itself: pure where it must be, and no copy of what it judges."""
+"""The wide pool, the oracle of these tests, keeps its own rules and copies no product."""
 
 from __future__ import annotations
 
