@@ -74,7 +74,7 @@ def _matched(
         yield "gap"
     if not removed.isdisjoint(op.keys):
         yield "looked for a removed key"
-    if not (discarded - known.keys()).isdisjoint(op.keys):
+    if not discarded.isdisjoint(op.keys):
         yield "looked for a discarded key"
 
 
