@@ -30,9 +30,6 @@ NOT_IMPLEMENTED: Final = {
 NOT_SHOWN: Final = {
     "KV-IDN-09": "needs invalidate(), which acts on all tiers and on copies that finish later",
     "KV-REG-07": "is about a caller that remembers a hit count instead of holding the handles",
-    "KV-TIR-03": "blocks are copied between tiers and not moved, so no set of two tiers changes",
-    "KV-CON-05": "no copy has to wait for a kernel: there are no streams",
-    "KV-CON-06": "a staging buffer belongs to one call, and no test tries to use it twice",
     "KV-ISO-05": "no test looks at the bytes of a block before they are written",
     "KV-ISO-07": "there are no quotas",
     "KV-OBS-01": "is judged by a trial of the suite, and by no test of its own",

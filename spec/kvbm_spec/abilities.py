@@ -30,6 +30,7 @@ from kvbm_spec.subject import (
     Storing,
     Subject,
 )
+from kvbm_spec.tiers import Tiered
 
 Batch: TypeAlias = Any
 """What a subject gave out for several blocks at once. Opaque, with a length."""
@@ -241,6 +242,7 @@ SUBJECT_ABILITIES: Final[Mapping[str, type]] = {
     "sharing": Sharing,
     "rule for full hits": Reusing,
     "restart": Persistent,
+    "tiers": Tiered,
 }
 """Abilities of a subject."""
 

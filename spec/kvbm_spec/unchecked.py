@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from typing import Final
 
 VECTORS: Final = "only vectors show it, and one history is no search"
-TIERS: Final = "needs a subject with a second tier"
-COPIES: Final = "needs a subject whose copies the suite starts, finishes and fails one by one"
 FAULTS: Final = "needs a subject whose copies, disk or peers fail as the suite plans it"
 RESTART: Final = "needs a subject that is killed and opened again on the same storage"
 KEYS: Final = "needs a subject that tells the key of given tokens and identity fields"
@@ -25,33 +23,12 @@ GROUPS: Final = "needs a subject with several groups of layers"
 
 UNCHECKED: Final[Mapping[str, str]] = {
     "KV-LIF-09": VECTORS,
-    "KV-OWN-04": COPIES,
-    "KV-CAP-01": "needs a subject that tells how many bytes it uses",
     "KV-CAP-07": VECTORS,
     "KV-IDN-09": "needs a subject that can forget a version of the model",
     "KV-REG-07": "is about a caller that remembers a number of hits instead of holding the blocks",
-    "KV-REG-09": FAULTS,
-    "KV-TIR-01": COPIES,
-    "KV-TIR-02": COPIES,
-    "KV-TIR-03": TIERS,
-    "KV-TIR-04": COPIES,
-    "KV-TIR-05": FAULTS,
-    "KV-TIR-06": FAULTS,
-    "KV-TIR-07": COPIES,
-    "KV-TIR-08": TIERS,
     "KV-TIR-09": "needs a subject that is opened on a machine without that path",
-    "KV-TIR-10": TIERS,
-    "KV-INT-02": COPIES,
     "KV-INT-05": "needs a subject that tells layout, dtype and shape of what it moves",
-    "KV-CON-04": COPIES,
-    "KV-CON-05": COPIES,
-    "KV-CON-06": COPIES,
-    "KV-LIV-01": VECTORS,
-    "KV-LIV-02": FAULTS,
-    "KV-LIV-03": COPIES,
     "KV-LIV-04": FAULTS,
-    "KV-SHD-02": COPIES,
-    "KV-SHD-05": FAULTS,
     "KV-ISO-05": "needs a subject that shows the bytes of a block before they are written",
     "KV-ISO-07": "needs a subject with quotas",
     "KV-RMT-01": PEER,

@@ -7,10 +7,11 @@ from kvbm_spec.subject import SPEC_VERSION, Capabilities, Env, PoolConfig
 from kvbm.cli.subject.abilities import KvbmManager
 from kvbm.cli.subject.disk import Persisting
 from kvbm.cli.subject.hashing import KvbmHashing
+from kvbm.cli.subject.tiers import Tiering
 from kvbm.pool import POLICIES
 
 
-class KvbmSubject(KvbmHashing, Persisting):
+class KvbmSubject(KvbmHashing, Persisting, Tiering):
     """The pool of this package, under every policy and with both answers to duplicates."""
 
     name = "kvbm"

@@ -18,10 +18,12 @@ from kvbm_spec.trials import (
     closing,
     collisions,
     comparing,
+    copies,
     counters,
     crash,
     crowds,
     entropy,
+    failing,
     filling,
     isolation,
     lists,
@@ -30,6 +32,7 @@ from kvbm_spec.trials import (
     owners,
     prefixes,
     priorities,
+    racing,
     references,
     resizing,
     restart,
@@ -67,6 +70,9 @@ _MODULES: Final = (
     crash,
     restart,
     spoiled,
+    copies,
+    racing,
+    failing,
 )
 
 TRIALS: Final[tuple[Trial, ...]] = tuple(trial for module in _MODULES for trial in module.TRIALS)
