@@ -215,7 +215,6 @@ CHECKS: Final[Mapping[str, Check]] = {
     "KV-REG-09": Check(("a copy failed",), "tiers"),
     "KV-TIR-01": Check(("looked beside a copy", "a copy ended"), "tiers"),
     "KV-TIR-03": Check(("looked beside a copy", "a copy ended"), "tiers"),
-    "KV-TIR-05": Check(("a copy failed", "a copy was short"), "tiers"),
     "KV-TIR-06": Check(("a load failed",), "tiers"),
     "KV-LIV-01": Check(("all ended after a fault",), "tiers"),
 }

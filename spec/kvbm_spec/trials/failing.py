@@ -74,6 +74,19 @@ def several_blocks_fail(script: Script, *, short: bool) -> None:
     book.end()
 
 
+def all_who_wait_are_told(script: Script) -> None:
+    """Let a copy fail for which two wait, an offload and then a load."""
+    book = lowered(script, (2, 2), [0])
+    book.store(1)
+    for request, key in ((book.offload, 1), (book.onboard, 0)):
+        request([key])
+        request([key])
+        book.fail_all()
+        book.settle()
+    script.reached("two waited for a copy that failed")
+    book.end()
+
+
 def a_failing_load_is_not_repeated(script: Script) -> None:
     """Let every load of a block fail: soon nobody tries any more."""
     book = lowered(script, (2, 2), [0])
@@ -156,6 +169,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     _scene("slower tiers only add", lower_tiers_only_add, MORE),
     _scene("copies of several blocks fail", partial(several_blocks_fail, short=False), TOLD, PARTS),
     _scene("copies are short", partial(several_blocks_fail, short=True), TOLD, PARTS),
+    _scene("two wait for a copy that fails", all_who_wait_are_told, TOLD),
     _scene("a load fails again and again", a_failing_load_is_not_repeated, AGAIN, "KV-TIR-06"),
     _scene("bytes rot in a slower tier", bytes_rot, FOUND, MISSED),
     _scene("closed before copies begin", closed_before_copies_begin, WOKEN, STOPPED, "KV-SHD-01"),
@@ -163,6 +177,9 @@ TRIALS: Final[tuple[Trial, ...]] = (
 )
 
 CHECKS: Final[Mapping[str, Check]] = {
+    TOLD: Check(
+        ("a copy failed", "a copy was short", "two waited for a copy that failed"), "tiers"
+    ),
     SAME: Check(("round trip", "a block came back"), "tiers"),
     MORE: Check(("compared with one tier",), "tiers"),
     AGAIN: Check(("a load failed again and again",), "tiers"),
