@@ -46,7 +46,7 @@ CLAUSES: Final = (
 )
 """The first is broken by whatever is raised."""
 
-PROGRAMS: Final[Mapping[str, int]] = {"smoke": 80, "ci": 1_500, "nightly": 20_000}
+PROGRAMS: Final[Mapping[str, int]] = {"smoke": 60, "ci": 1_200, "nightly": 20_000}
 """By effort, how many programs are tried, the shortest first."""
 
 LONG: Final[Mapping[str, tuple[int, int]]] = {

@@ -126,11 +126,9 @@ def bytes_rot(script: Script) -> None:
 
 def closed_before_copies_begin(script: Script) -> None:
     """Close while requests wait."""
-    book = lowered(script, (2, 4), [0])
-    book.store(1)
-    book.offload([1])
+    book = lowered(script, (6, 6), [0])
     book.onboard([0])
-    for key in (2, 3):
+    for key in range(1, 5):  # some wait for their copy, and some perhaps for their turn
         book.store(key)
         book.offload([key])
     book.close()
