@@ -97,8 +97,7 @@ class PoolManager:
     def release(self, handle: Block) -> None:
         """Let go of one block."""
         with refusals():
-            handle.release()
-            self.pool.available_blocks()  # a drop is seen by the next call: this one
+            handle.release()  # which the next call of the pool sees
 
     def reset(self, handle: Block) -> Block:
         """Throw the content away."""
@@ -127,6 +126,7 @@ class PoolManager:
 
     def snapshot(self) -> PoolSnapshot:
         """Read the records of all slots."""
+        available = self.pool.available_blocks()  # first: it lets in what was released
         core = self.pool._core
         slots = tuple(
             SlotView(
@@ -144,7 +144,7 @@ class PoolManager:
             registry=core.registry.entries(),
             free=tuple(core._empty.order().tolist()),
             inactive=tuple(core.policy.order().tolist()),
-            available=self.pool.available_blocks(),
+            available=available,
         )
 
     def write(self, handle: Block, data: bytes) -> None:

@@ -56,11 +56,10 @@ def who_gives_up_is_out_of_the_line(script: Script) -> None:
     script.expect(ENDS, early is None, "a waits for two blocks, one is held, and it has them")
     script.call("cancel(a)", _of(manager).cancel, tickets["a"])
     script.refused(TOLD, "Cancelled", "ready(a)", _of(manager).ready, tickets.pop("a"))
-    script.call("release(h)", manager.release, held)
     found = list(_served(script, manager, tickets))
-    script.expect(ENDS, len(found) == 1, "a gave up, two blocks are free, and b waits")
-    for _, handles in found:
-        script.call("release(h)", manager.release, handles[0])
+    script.expect(ENDS, len(found) == 1, "a gave up, a block is free, and b waits for one")
+    for handle in (held, *(handles[0] for _, handles in found)):
+        script.call("release(h)", manager.release, handle)
     everything = script.call("allocate(2)", manager.allocate, 2)
     script.expect(UNDONE, everything is not None, "a wait that was given up has kept a block")
     script.reached("gave up")
@@ -71,6 +70,8 @@ def a_close_tells_who_waits(script: Script) -> None:
     manager = open_pool(script, slots=1)
     _take_all(script, manager, 1)
     tickets = _wait(script, manager, [1, 1])
+    early = list(_served(script, manager, tickets))
+    script.expect(ENDS, not early, "the only block is held, and somebody got it who waits")
     script.call("close()", manager.close)
     for name, ticket in tickets.items():
         script.refused(TOLD, ("Cancelled", "Closed"), f"ready({name})", _of(manager).ready, ticket)
