@@ -554,6 +554,125 @@ class TakesAHandleTwice(Listed):
         return super().register_all([*{id(each): each for each in handles}.values()])
 
 
+class Pinned(ListPool):
+    """A pin is a handle that the pool holds itself."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.pins: dict[Key, list[Ticket]] = {}
+
+    def pin(self, keys: Sequence[Key]) -> None:
+        if any(key not in self.index for key in keys):
+            raise SubjectError("NotFound")
+        for key in keys:
+            self.pins.setdefault(key, []).append(self.hold(self.index[key]))
+
+    def unpin(self, keys: Sequence[Key]) -> None:
+        if any(not self.pins.get(key) for key in keys):
+            raise SubjectError("WrongState")
+        for key in keys:
+            self.release(self.pins[key].pop())
+
+
+class PinsOnce(Pinned):
+    def pin(self, keys: Sequence[Key]) -> None:
+        super().pin([key for key in keys if not self.pins.get(key)])
+
+
+class PinsAreClamped(Pinned):
+    def unpin(self, keys: Sequence[Key]) -> None:
+        super().unpin([key for key in keys if self.pins.get(key)])
+
+
+class PinsUpToAMiss(Pinned):
+    def pin(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            super().pin([key])
+
+
+class UnpinsUpToAMiss(Pinned):
+    def unpin(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            super().unpin([key])
+
+
+class PinsNothing(Pinned):
+    def pin(self, keys: Sequence[Key]) -> None:
+        super().pin(keys)
+        for key in keys:
+            self.release(self.pins[key][-1])
+
+    def unpin(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            if not self.pins.get(key):
+                raise SubjectError("WrongState")
+            self.pins[key].pop()
+
+
+class KeepsPins(Pinned):
+    def unpin(self, keys: Sequence[Key]) -> None:
+        for key in keys:
+            if not self.pins.get(key):
+                raise SubjectError("WrongState")
+            self.pins[key].pop()
+
+
+class Cleared(ListPool):
+    def evict_all(self) -> int:
+        count = len(self.resting)
+        while self.resting:
+            self.free.append(self.evict())
+        return count
+
+    def forget(self, keys: Sequence[Key] | Key) -> list[Key]:
+        if isinstance(keys, int):  # the pool's own call, for a victim
+            super().forget(keys)
+            return []
+        done = []
+        for key in dict.fromkeys(keys):
+            slot = self.index.get(key)
+            if slot in self.resting:
+                self.resting.remove(slot)
+                self.resting.insert(0, slot)
+                self.free.append(self.evict())
+                done.append(key)
+        return done
+
+
+class ClearsInSilence(Cleared):
+    def forget(self, keys: Sequence[Key] | Key) -> list[Key]:
+        done = super().forget(keys)
+        del self.events[len(self.events) - len(done) :]
+        return done
+
+
+class ClearsAndLeaks(Cleared):
+    def evict_all(self) -> int:
+        count = super().evict_all()
+        del self.free[-count:]
+        return count
+
+
+class ClearsWhatIsHeld(Cleared):
+    def forget(self, keys: Sequence[Key]) -> list[Key]:
+        held = [key for key in dict.fromkeys(keys) if key in self.index]
+        for key in held:
+            self.forget_key(key)
+        return held
+
+    def forget_key(self, key: Key) -> None:
+        self.index.pop(key)
+        self.tell("Removed", key)
+
+
+class ForgetsTheNames(Cleared):
+    def evict_all(self) -> int:
+        index = dict(self.index)
+        count = super().evict_all()
+        self.index = index
+        return count
+
+
 RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Able, "weak references", {}),
     (Able, "numbered events", {}),
@@ -568,6 +687,8 @@ RIGHT: tuple[tuple[type[ListPool], str, dict[str, object]], ...] = (
     (Shrinking, "resizing", {}),
     (Ranked, "priorities", {}),
     (Listed, "lists", {}),
+    (Pinned, "pins", {}),
+    (Cleared, "clearing", {}),
 )
 
 BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
@@ -617,6 +738,16 @@ BROKEN: tuple[tuple[type[ListPool], str, dict[str, object], str], ...] = (
     (TakesTheListAlong, "lists", {}, "KV-CAP-08"),
     (SkipsWhatIsDead, "lists", {}, "KV-LIF-06"),
     (TakesAHandleTwice, "lists", {}, "KV-LIF-06"),
+    (PinsNothing, "pins", {}, "KV-EVC-01"),
+    (PinsOnce, "pins", {}, "KV-LIF-07"),
+    (PinsAreClamped, "pins", {}, "KV-LIF-07"),
+    (PinsUpToAMiss, "pins", {}, "KV-LIF-09"),
+    (UnpinsUpToAMiss, "pins", {}, "KV-LIF-07"),
+    (KeepsPins, "pins", {}, "KV-LIF-09"),
+    (ClearsInSilence, "clearing", {}, "KV-EVT-01"),
+    (ClearsAndLeaks, "clearing", {}, "KV-CAP-03"),
+    (ClearsWhatIsHeld, "clearing", {}, "KV-EVC-01"),
+    (ForgetsTheNames, "clearing", {}, "KV-REG-03"),
     (HighestFirst, "priorities", {}, "KV-EVC-02"),
     (TiesBySlot, "priorities", {}, "KV-EVC-02"),
     (Inherits, "priorities", {}, "KV-LIF-04"),

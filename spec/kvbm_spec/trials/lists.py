@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from kvbm_spec.abilities import Listing
 from kvbm_spec.subject import Handle, Manager
 from kvbm_spec.trial import Check, Scene, Script, Trial
-from kvbm_spec.trials.steps import open_pool
+from kvbm_spec.trials.steps import open_pool, release_all
 
 WHOLE: Final = "KV-CAP-08"
 ONCE: Final = "KV-LIF-06"
@@ -99,8 +99,7 @@ def _staged(script: Script, manager: Manager, keys: list[int]) -> list[Handle]:
 
 
 def _all_goes_back(script: Script, manager: Manager, handles: list[Handle]) -> None:
-    for handle in handles:
-        script.call("release(h)", manager.release, handle)
+    release_all(script, manager, handles)
     room = script.call(f"allocate({SLOTS})", manager.allocate, SLOTS)
     script.expect("KV-LIF-09", room is not None, "all was given back, and a slot is missing")
     manager.close()

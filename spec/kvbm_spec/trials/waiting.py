@@ -56,13 +56,27 @@ def who_gives_up_is_out_of_the_line(script: Script) -> None:
     script.expect(ENDS, early is None, "a waits for two blocks, one is held, and it has them")
     script.call("cancel(a)", _of(manager).cancel, tickets["a"])
     script.refused(TOLD, "Cancelled", "ready(a)", _of(manager).ready, tickets.pop("a"))
+    script.call("release(h)", manager.release, held)
     found = list(_served(script, manager, tickets))
-    script.expect(ENDS, len(found) == 1, "a gave up, a block is free, and b waits for one")
-    for handle in (held, *(handles[0] for _, handles in found)):
-        script.call("release(h)", manager.release, handle)
+    script.expect(ENDS, len(found) == 1, "a gave up, two blocks are free, and b waits")
+    for _, handles in found:
+        script.call("release(h)", manager.release, handles[0])
     everything = script.call("allocate(2)", manager.allocate, 2)
     script.expect(UNDONE, everything is not None, "a wait that was given up has kept a block")
     script.reached("gave up")
+
+
+def who_gives_up_lets_the_next_one_through(script: Script) -> None:
+    """Let one give up who stood before one for whom there is room: nothing else wakes the next."""
+    manager = open_pool(script, slots=2)
+    _take_all(script, manager, 1)
+    tickets = _wait(script, manager, [2, 1])
+    early = list(_served(script, manager, tickets))
+    script.expect(IN_ORDER, not early, "a came first and waits for two blocks, and b was served")
+    script.call("cancel(a)", _of(manager).cancel, tickets.pop("a"))
+    found = list(_served(script, manager, tickets))
+    script.expect(ENDS, len(found) == 1, "a gave up, one block is free, and b waits for one")
+    script.reached("let through")
 
 
 def a_close_tells_who_waits(script: Script) -> None:
@@ -132,6 +146,12 @@ TRIALS: Final[tuple[Trial, ...]] = (
         (ENDS,),
         "waiting",
         a_resting_block_is_enough_for_who_waits,
+    ),
+    Scene(
+        "who gives up lets the next one through",
+        (ENDS, IN_ORDER),
+        "waiting",
+        who_gives_up_lets_the_next_one_through,
     ),
     Scene(
         "who gives up is out of the line",
