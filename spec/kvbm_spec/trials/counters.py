@@ -11,12 +11,15 @@ from typing import Final
 
 from kvbm_spec.abilities import Counting
 from kvbm_spec.explore import Pair
-from kvbm_spec.operations import Step
+from kvbm_spec.operations import Op, Step
 from kvbm_spec.trial import Check, Scene, Script, Trial
 from kvbm_spec.trials.steps import pool_config
 from kvbm_spec.trials.walk import walk
 
 TRUE: Final = "KV-OBS-01"
+
+
+MISS: Final = Op("match", keys=(99,))
 
 
 def counters_are_true(script: Script) -> None:
@@ -28,6 +31,9 @@ def counters_are_true(script: Script) -> None:
     counted: Counter[str] = Counter()
     for op in walk(pair, config, length=300):
         script.say(str(op))
+        counted.update(_counts(pair.steps[-1]))
+        script.say(str(MISS))  # which a walk does not have: it changes nothing
+        pair.step(MISS)
         counted.update(_counts(pair.steps[-1]))
         told = manager.counters()
         expected = {**{name: counted[name] for name in _EVENTS}, **_gauges(pair)}

@@ -12,7 +12,7 @@ from typing import Final
 from kvbm_spec.abilities import Resizing
 from kvbm_spec.subject import Manager, SubjectError
 from kvbm_spec.trial import Check, Scene, Script, Trial
-from kvbm_spec.trials.steps import open_pool, publish
+from kvbm_spec.trials.steps import open_pool, publish, release_all
 
 KEPT: Final = "KV-CAP-09"
 
@@ -34,6 +34,15 @@ def a_pool_that_grows_keeps_what_it_has(script: Script) -> None:
     script.expect(KEPT, room is not None, "3 of 5 slots are held, and two cannot be had")
     more = script.call("allocate(1)", manager.allocate, 1)
     script.expect(KEPT, more is None, "5 of 5 slots are held, and there is one more")
+    for key, handle in enumerate(room, start=3):  # what was added is as good as what was there
+        staged = script.call(f"stage(h, K{key})", manager.stage, handle, key, key - 1)
+        script.call("release(h)", manager.release, manager.register(staged))
+    for key in (3, 4):
+        found = script.call(f"match([K{key}])", manager.match, [key])
+        script.expect(KEPT, bool(found), f"K{key} rests in a slot that was added, and is no hit")
+        release_all(script, manager, found)
+    room = script.call("allocate(2)", manager.allocate, 2)
+    script.expect(KEPT, room is not None, "2 blocks rest in slots that were added, and stay there")
     script.reached("grown")
 
 
