@@ -134,7 +134,7 @@ class Pinning(Protocol):
 
 @runtime_checkable
 class Prioritizing(Protocol):
-    """A manager whose first policy evicts the lowest priority first. KV-LIF-04, KV-EVC-02
+    """A manager whose policy `priority` evicts the lowest first. KV-LIF-04, KV-EVC-02
 
     Among equals the one goes first that was released first. A new block has priority 0.
     """

@@ -69,7 +69,7 @@ def hunt(mutant: Mutant) -> Kill | None:
         mutant.apply(copy)
         started = time.perf_counter()
         try:
-            found = _judged(copy, mutant.policy, mutant.clauses)
+            found = _judged(copy, mutant)
         except subprocess.TimeoutExpired:
             found = [("KV-LIV-01", 0, f"no answer within {DEADLINE:.0f} s")]
         seconds = round(time.perf_counter() - started)
@@ -80,14 +80,15 @@ def hunt(mutant: Mutant) -> Kill | None:
     return Kill(clause=clause, steps=steps, what=what, seconds=seconds)
 
 
-def _judged(copy: Path, policy: str, wanted: Sequence[str]) -> list[tuple[str, int, str]]:
-    path = os.pathsep.join(map(str, (copy, ROOT / "spec", ROOT / "kernels")))
+def _judged(copy: Path, mutant: Mutant) -> list[tuple[str, int, str]]:
+    path = os.pathsep.join(map(str, (copy, ROOT / "spec", ROOT / "kernels", HERE)))
+    which = {"MUTANT_POLICY": mutant.policy, "MUTANT_SCHEME": mutant.scheme}
     # Unchecked and interpreted: see the module.
     unchecked = {"KVBM_CHECK": "0", "NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(  # noqa: S603  our own program, no shell
-        [sys.executable, str(HERE / "judge.py"), policy, *wanted],
+        [sys.executable, str(HERE / "judge.py"), *mutant.clauses],
         cwd=copy,
-        env={**os.environ, **unchecked, "PYTHONPATH": path},
+        env={**os.environ, **which, **unchecked, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=DEADLINE,

@@ -38,6 +38,8 @@ class Mutant:
     clauses: tuple[str, ...]
     policy: str = ""
     """Order of eviction of the pools in which it is looked for; the default one if empty."""
+    scheme: str = ""
+    """Hash scheme by which the manager is judged; its own choice if empty."""
     equivalent: str = ""
 
     def text(self, root: Path = ROOT) -> str:

@@ -178,7 +178,8 @@ class ListSubject:
 
     def __init__(self, pool: type[ListPool] = ListPool, **declared: object) -> None:
         self.pool = pool
-        self.declared = Capabilities(policies=("lru",), duplicates=("reject",), **declared)
+        usual = {"policies": ("lru",), "duplicates": ("reject",)}
+        self.declared = Capabilities(**{**usual, **declared})
 
     def capabilities(self) -> Capabilities:
         return self.declared

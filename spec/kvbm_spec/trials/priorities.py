@@ -6,13 +6,14 @@ Clauses: KV-EVC-02, KV-LIF-04
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations, product
 from typing import Final
 
 from kvbm_spec.abilities import Prioritizing
-from kvbm_spec.subject import Handle, Key, Manager
+from kvbm_spec.subject import Env, Handle, Key, Manager
 from kvbm_spec.trial import Check, Scene, Script, Trial
-from kvbm_spec.trials.steps import open_pool, publish
+from kvbm_spec.trials.steps import pool_config, publish
 
 ORDER: Final = "KV-EVC-02"
 CLEAN: Final = "KV-LIF-04"
@@ -22,10 +23,12 @@ SLOTS: Final = 3
 
 def the_lowest_priority_goes_first(script: Script) -> None:
     """Release three blocks of every three priorities, in every order."""
+    if "priority" not in script.subject.capabilities().policies:
+        return
     for levels in product(range(3), repeat=SLOTS):
         for order in permutations(range(SLOTS)):
             script.lines.clear()
-            manager = open_pool(script, SLOTS)
+            manager = _open(script)
             handles = [publish(script, manager, key) for key in range(SLOTS)]
             for handle, level in zip(handles, levels, strict=True):
                 _prioritize(script, manager, handle, level)
@@ -39,9 +42,11 @@ def the_lowest_priority_goes_first(script: Script) -> None:
 
 def an_heir_has_no_priority(script: Script) -> None:
     """Use a slot whose last block was important, and had been registered or not."""
+    if "priority" not in script.subject.capabilities().policies:
+        return
     for registered, order in product((True, False), permutations(range(SLOTS))):
         script.lines.clear()
-        manager = open_pool(script, SLOTS)
+        manager = _open(script)
         (important,) = script.call("allocate(1)", manager.allocate, 1)
         if registered:
             important = script.call("register(K9)", manager.register, manager.stage(important, 9))
@@ -57,6 +62,14 @@ def an_heir_has_no_priority(script: Script) -> None:
         _expect_victims(script, manager, CLEAN, order)
         manager.close()
     script.reached("an heir of an important block")
+
+
+def _open(script: Script) -> Manager:
+    config = replace(pool_config(script, SLOTS), policy="priority")
+    manager: Manager = script.call(
+        f"open({SLOTS} slots, priority)", script.subject.open, config, Env()
+    )
+    return manager
 
 
 def _expect_victims(script: Script, manager: Manager, clause: str, expected: Sequence[Key]) -> None:
