@@ -124,7 +124,9 @@ def keep(mutants: Sequence[Mutant], kills: Kills) -> None:
 
 def page(mutants: Sequence[Mutant], kills: Kills) -> str:
     """Write the page."""
-    hunted = [mutant for mutant in mutants if not mutant.equivalent]
+    hunted = [mutant for mutant in mutants if not (mutant.equivalent or mutant.pending)]
+    waiting = [mutant for mutant in mutants if mutant.pending]
+    equivalent = [mutant for mutant in mutants if mutant.equivalent]
     dead = sum(kills.get(mutant.name) is not None for mutant in hunted)
     lines = [
         "# Mutants",
@@ -133,7 +135,10 @@ def page(mutants: Sequence[Mutant], kills: Kills) -> str:
         "them. The page is made by `make mutants` from [the zoo](../../tests/mutants/zoo.py). The",
         "steps are the calls of the shortest history, and 0 where the suite did not come so far.",
         "",
-        f"{dead} of {len(hunted)} are killed; {len(mutants) - len(hunted)} more are equivalent.",
+        (
+            f"{dead} of {len(hunted)} are killed. {len(equivalent)} more are equivalent, and "
+            f"{len(waiting)} wait for a part of the suite."
+        ),
         "",
         "| mutant | file | kind of | killed by | steps | seconds |",
         "|---|---|---|---|---:|---:|",
@@ -141,11 +146,14 @@ def page(mutants: Sequence[Mutant], kills: Kills) -> str:
         "",
         "## Equivalent mutants",
         "",
-        "| mutant | file | why nobody can tell |",
+        "| mutant | file | why it is none |",
         "|---|---|---|",
-        *(f"| {m.name} | `{m.file}` | {m.equivalent} |" for m in mutants if m.equivalent),
+        *(f"| {m.name} | `{m.file}` | {m.equivalent} |" for m in equivalent),
         "",
     ]
+    if waiting:
+        lines += ["## Mutants that wait", "", "| mutant | file | for |", "|---|---|---|"]
+        lines += [f"| {m.name} | `{m.file}` | {m.pending} |" for m in waiting] + [""]
     return "\n".join(lines)
 
 
@@ -166,28 +174,30 @@ def main() -> int:
         each
         for each in mutants
         if arguments.only in f"{each.theme} {each.name} {each.file}"
-        and not (arguments.again and each.name in kills and _expected(each, kills[each.name]))
+        and not (arguments.again and each.name in kills and expected(each, kills[each.name]))
     ]
     wrong = 0
     with ThreadPoolExecutor(AT_ONCE) as threads:
         for mutant, kill in zip(chosen, threads.map(hunt, chosen), strict=True):
             kills[mutant.name] = kill
-            wrong += not _expected(mutant, kill)
+            wrong += not expected(mutant, kill)
             sys.stderr.write(f"{_told(mutant, kill)}\n")
             keep(mutants, kills)
     return 1 if wrong else 0
 
 
-def _expected(mutant: Mutant, kill: Kill | None) -> bool:
-    if kill is None or mutant.equivalent:
-        return kill is None and bool(mutant.equivalent)
-    return kill.clause in mutant.clauses
+def expected(mutant: Mutant, kill: Kill | None) -> bool:
+    """Whether a mutant ended as the zoo says."""
+    if mutant.equivalent:
+        return kill is None
+    return (kill is not None and kill.clause in mutant.clauses) != bool(mutant.pending)
 
 
 def _told(mutant: Mutant, kill: Kill | None) -> str:
     if kill is None:
-        return f"{'equivalent' if mutant.equivalent else 'ALIVE':>10}  {mutant.name}"
-    mark = "" if _expected(mutant, kill) else "  NOT AS EXPECTED"
+        word = "equivalent" if mutant.equivalent else "waits" if mutant.pending else "ALIVE"
+        return f"{word:>10}  {mutant.name}"
+    mark = "" if expected(mutant, kill) else "  NOT AS EXPECTED"
     return (
         f"{kill.clause:>10}  {mutant.name}  ({kill.steps} steps, {kill.seconds} s){mark}"
         f"\n            {kill.what}"

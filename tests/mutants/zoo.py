@@ -8,7 +8,8 @@ What this is
 Interface, as rules of use
     * `load()` gives all, in the order of the files and of the entries in them.
     * `mutant.apply(root)` changes the file below `root`, a copy of the repository's packages.
-    * An `equivalent` mutant says why nobody can tell it from the right program.
+    * An `equivalent` mutant says why nobody can tell it from the right program, or why it
+      breaks no clause. A `pending` one says what it waits for.
     * `excused()` gives the reported bugs that no mutant stands for, each with the reason.
 """
 
@@ -41,6 +42,8 @@ class Mutant:
     scheme: str = ""
     """Hash scheme by which the manager is judged; its own choice if empty."""
     equivalent: str = ""
+    pending: str = ""
+    """What the suite does not ask yet; with it the mutant is to be killed."""
 
     def text(self, root: Path = ROOT) -> str:
         """Give the file with the fault in it."""
