@@ -107,6 +107,13 @@ _CASES: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("the largest token", "dynamo", {"tokens": [2**32 - 1, 0], "block_size": 1}),
     ("another order", "dynamo", {"tokens": [2, 1, 3, 4]}),
     ("another block size", "dynamo", {"block_size": 3}),
+    *(
+        (f"blocks of {size}", "dynamo", {"tokens": 2 * size, "block_size": size})
+        # XXH3 goes another way from 17, 129 and 241 bytes on, and stirs after each 1024.
+        for size in (2, 5, 8, 16, 31, 32, 33, 60, 61, 64, 256, 257, 600)
+    ),
+    ("blocks of 16, a namespace", "dynamo", {"tokens": 32, "block_size": 16, "namespace": "n"}),
+    ("blocks of 64, a namespace", "dynamo", {"tokens": 128, "block_size": 64, "namespace": "n"}),
     ("one content twice", "dynamo", {"tokens": [7, 7, 7, 7], "block_size": 2}),
     ("an adapter", "dynamo", {"lora": "loraA"}),
     ("a namespace", "dynamo", {"namespace": "tenant/1"}),

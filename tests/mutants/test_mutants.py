@@ -65,7 +65,8 @@ QUICK = {
     "a released handle may be released again",
     "what is cached does not count as available",
     "an evicted key still matches",
-    "a duplicate is told as stored",
+    "an allocation does not tell whom it has evicted",
+    "a slot rests while one reader is left",
 }
 
 
