@@ -192,7 +192,10 @@ class _Search:
         return self.findings
 
     def _arrive(self, pair: Pair) -> None:
-        """If a state is new, note it, and try there what must be refused, and that all ends."""
+        """If a state is new, note it, and try there what must be refused, and that all ends.
+
+        If it is not, the handle that led there is a dead one more, and must be one.
+        """
         if pair.failure is None and self._is_new(pair):
             self.edge.append(_Reached(pair.twin.copy(), tuple(pair.steps)))
             stores = pair.player.bytes is not None
@@ -200,6 +203,8 @@ class _Search:
             if pair.failure is None:
                 self._ask(pair, list(final(pair.twin)))
                 pair.twin.situations["drained"] += 1
+        elif pair.steps and pair.steps[-1].op.handle in pair.twin.dead:
+            self._ask(pair, [Op("release", handle=pair.steps[-1].op.handle)])
         self._end(pair)
 
     def _leave(self, here: _Reached) -> None:

@@ -86,7 +86,7 @@ def _judged(copy: Path, mutant: Mutant) -> list[tuple[str, int, str]]:
     # Unchecked and interpreted: see the module.
     unchecked = {"KVBM_CHECK": "0", "NUMBA_DISABLE_JIT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(  # noqa: S603  our own program, no shell
-        [sys.executable, str(HERE / "judge.py"), *mutant.clauses],
+        [sys.executable, str(HERE / "judge.py"), mutant.profile, *mutant.clauses],
         cwd=copy,
         env={**os.environ, **which, **unchecked, "PYTHONPATH": path},
         capture_output=True,

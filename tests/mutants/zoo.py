@@ -37,6 +37,8 @@ class Mutant:
     new: str
     bugs: tuple[str, ...]
     clauses: tuple[str, ...]
+    profile: str = "smoke"
+    """How hard the suite searches for it."""
     policy: str = ""
     """Order of eviction of the pools in which it is looked for; the default one if empty."""
     scheme: str = ""

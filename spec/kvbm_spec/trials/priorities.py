@@ -25,18 +25,21 @@ def the_lowest_priority_goes_first(script: Script) -> None:
     """Release three blocks of every three priorities, in every order."""
     if "priority" not in script.subject.capabilities().policies:
         return
-    for levels in product(range(3), repeat=SLOTS):
-        for order in permutations(range(SLOTS)):
-            script.lines.clear()
-            manager = _open(script)
-            handles = [publish(script, manager, key) for key in range(SLOTS)]
-            for handle, level in zip(handles, levels, strict=True):
-                _prioritize(script, manager, handle, level)
-            for key in order:
-                script.call(f"release(K{key})", manager.release, handles[key])
-            expected = sorted(order, key=lambda key: levels[key])  # stable: the first stays first
-            _expect_victims(script, manager, ORDER, expected)
-            manager.close()
+    for levels, order, apart in product(
+        product(range(3), repeat=SLOTS), permutations(range(SLOTS)), (True, False)
+    ):
+        script.lines.clear()
+        manager = _open(script)
+        handles = [publish(script, manager, key) for key in range(SLOTS)]
+        for handle, level in zip(handles, levels, strict=True):
+            _prioritize(script, manager, handle, level)
+        for key in order:
+            script.call(f"release(K{key})", manager.release, handles[key])
+            if apart:  # a manager may gather releases up to its next call
+                script.call("match([K9])", manager.match, [9])
+        expected = sorted(order, key=lambda key: levels[key])  # stable: the first stays first
+        _expect_victims(script, manager, ORDER, expected)
+        manager.close()
     script.reached("chose by priority")
 
 
