@@ -252,12 +252,11 @@ class KvBlockManager:
     def settle(self, timeout: float | None = None) -> bool:
         """Wait until no copy is on its way; False if `timeout` seconds were not enough.
 
-        Loads first, then route by route, fastest first: what lands in one tier goes on to the
-        next at once.
+        Loads first, then routes, fastest first: what lands in one tier goes on to the next.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        loaded = self._onboarder is None or self._onboarder.wait(_left(until))
-        return loaded and all(route.wait(_left(until)) for route in self._routes)
+        ways = [*filter(None, [self._onboarder]), *self._routes]
+        return all(way.wait(_left(until)) for way in ways)
 
     # ── the end ───────────────────────────────────────────────────────────────────────
 
