@@ -250,11 +250,9 @@ class KvBlockManager:
         raise NoSuchTier(f"one behind {source}", tuple(self._tiers))
 
     def settle(self, timeout: float | None = None) -> bool:
-        """Wait until no copy is on its way; False if `timeout` seconds were not enough.
-
-        Loads first, then routes, fastest first: what lands in one tier goes on to the next.
-        """
+        """Wait until no copy is on its way; False if `timeout` seconds were not enough."""
         until = None if timeout is None else time.monotonic() + timeout
+        # Routes fastest first: what lands in one tier goes on to the next.
         ways = [*filter(None, [self._onboarder]), *self._routes]
         return all(way.wait(_left(until)) for way in ways)
 

@@ -88,7 +88,8 @@ def test_a_chapter_tells_what_checks_a_clause_or_why_nothing_does(clause: Clause
 def test_what_a_check_needs_is_said_in_words() -> None:
     assert checked_by("KV-LIF-04").startswith(
         "*Checked by:* searches in step with the model and the trial *an heir has no priority* "
-        "(needs: snapshot). Must have been reached: *evicted*. Vectors: [BUG-13](../kvbm_spec/data/vectors/bugs/BUG-13.json), "
+        "(needs: snapshot). Must have been reached: *evicted*. Vectors: "
+        "[BUG-13](../kvbm_spec/data/vectors/bugs/BUG-13.json), "
     )
 
 
