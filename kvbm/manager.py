@@ -252,9 +252,9 @@ class KvBlockManager:
     def settle(self, timeout: float | None = None) -> bool:
         """Wait until no copy is on its way; False if `timeout` seconds were not enough."""
         until = None if timeout is None else time.monotonic() + timeout
-        # Routes fastest first: what lands in one tier goes on to the next.
-        ways = [*filter(None, [self._onboarder]), *self._routes]
-        return all(way.wait(_left(until)) for way in ways)
+        loaded = self._onboarder is None or self._onboarder.wait(_left(until))
+        # Fastest first: what lands in one tier goes on to the next.
+        return loaded and all(route.wait(_left(until)) for route in self._routes)
 
     # ── the end ───────────────────────────────────────────────────────────────────────
 
