@@ -275,12 +275,23 @@ def shortest(subject: Subject, failure: Failure) -> Failure:
         again = None
         if not steps[index].got.value:  # a call that gave a handle: the symbols would change
             fewer = [step.op for step in steps[:index] + steps[index + 1 :]]
-            again, _ = replay(subject, failure.config, fewer, failure.found_by)
+            if _makes_sense(subject, failure.config, fewer):
+                again, _ = replay(subject, failure.config, fewer, failure.found_by)
         if again is not None and again.clause == failure.clause:
             failure, steps = again, _calls(again)
             index = min(index, len(steps) - 1)
         index -= 1
     return failure
+
+
+def _makes_sense(subject: Subject, config: PoolConfig, ops: Sequence[Op]) -> bool:
+    """Tell whether every call has a handle that was given out before, live or dead."""
+    twin = Twin(config, subject.capabilities())
+    for op in ops:
+        if op.handle is not None and op.handle not in twin.live.keys() | twin.dead.keys():
+            return False
+        twin.apply(op)
+    return True
 
 
 def _calls(failure: Failure) -> list[Step]:

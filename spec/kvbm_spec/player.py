@@ -69,7 +69,10 @@ class Player:
             error = refusal.kind
         except Exception as crash:  # noqa: BLE001 - whatever a subject does is its outcome
             error = f"crash: {type(crash).__name__}: {crash}"
-        events = self.manager.drain_events() if self._tells else []
+        try:
+            events = self.manager.drain_events() if self._tells else []
+        except Exception as crash:  # noqa: BLE001 - as above
+            events, error = [], f"crash: drain_events(): {type(crash).__name__}: {crash}"
         return Outcome(
             value,
             error,

@@ -170,10 +170,10 @@ class _Judge:
             return Result(clause, Status.SKIP, f"not checked yet: {UNCHECKED[clause]}")
         if not self._able(check.ability):
             return Result(clause, Status.SKIP, f"the subject has no {check.ability}")
-        if self._blocked and clause not in GATE:
-            return Result(clause, Status.BLOCKED, "the smoke gate failed")
         unseen = [name for name in check.situations if not self._findings.situations[name]]
-        if unseen and not self._blocked:
+        if self._blocked and (unseen or clause not in GATE):
+            return Result(clause, Status.BLOCKED, "the smoke gate failed")
+        if unseen:
             return Result(clause, Status.VACUOUS, f"never reached: {', '.join(unseen)}")
         return Result(clause, Status.PASS)
 

@@ -15,8 +15,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from kvbm_spec import clauses, command, replayed, report, status
 from kvbm_spec.checks import CHECKS
-from kvbm_spec.explore import Findings, explore
+from kvbm_spec.explore import Findings, explore, replay, shortest
 from kvbm_spec.moves import Scope
+from kvbm_spec.operations import Op
 from kvbm_spec.run import Report, _Judge, run
 from kvbm_spec.status import Expectations, Status, read_expectations
 from kvbm_spec.subject import Capabilities, Event, PoolConfig
@@ -277,3 +278,45 @@ def test_pytest_shows_one_test_for_each_clause(tmp_path: Path) -> None:
         check=False,
     )
     assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+
+
+class Mute(KvbmManager):
+    """Raises when it is asked what happened."""
+
+    def drain_events(self) -> list[Event]:
+        raise OSError("no log")
+
+
+class MuteSubject(LruOnly):
+    def open(self, config, env) -> KvbmManager:
+        del env
+        return Mute(config)
+
+
+def test_events_that_cannot_be_had_are_a_failure_and_no_end_of_the_run() -> None:
+    found = run(MuteSubject(), "smoke", today=TODAY)
+    assert not found.ok
+    (failure,) = [each.failure for each in found.results if each.clause == "KV-LIF-01"]
+    assert failure is not None
+    assert "drain_events(): OSError" in failure.verdict.what
+
+
+def test_a_gate_that_failed_does_not_let_a_clause_pass_that_was_not_reached() -> None:
+    judged = _Judge(LruOnly(), Findings(), blocked=True)
+    assert judged("KV-LIF-06").status is Status.BLOCKED
+    assert judged("KV-EVC-02").status is Status.BLOCKED
+
+
+def test_a_history_is_not_made_so_short_that_its_handles_are_never_given() -> None:
+    """Without the release the second allocation gives nothing, and h1 would be nobody's."""
+    config = PoolConfig(slots=1)
+    ops = [
+        Op("allocate", n=1),
+        Op("release", handle="h0"),
+        Op("allocate", n=1),
+        Op("stage", handle="h1", keys=(0,)),
+        Op("register", handle="h2"),
+    ]
+    failure, _ = replay(SilentSubject(), config, ops)
+    assert failure is not None
+    assert [step.op for step in shortest(SilentSubject(), failure).steps] == ops
