@@ -510,6 +510,90 @@ class OpenAfterClose(ListTiers):
         return named
 
 
+@breaks("KV-LIV-01")
+class CopiesThatNeverEnd(ListTiers):
+    def finish(self, index: int) -> None:
+        self.begin(index)
+
+
+@breaks("KV-LIV-01")
+class HasAnOutcomeOfItsOwn(ListTiers):
+    def send(self, request: Request, key: Key, source: str, target: str) -> str:
+        state = super().send(request, key, source, target)
+        return "skipped" if state == "filtered" else state
+
+
+@breaks("KV-INT-01")
+class GivesTheFirstBlockForAll(ListTiers):
+    def result(self, ticket: Request) -> list[Ticket]:
+        handles = super().result(ticket)
+        for handle in handles[1:]:
+            self.pools[self.fast].release(handle)
+        return handles[:1] + [self.take(self.fast, ticket.keys[0]) for _ in handles[1:]]
+
+
+@breaks("KV-TIR-08")
+class OffloadsNothing(ListTiers):
+    def offload(self, keys, source: str, target: str) -> Request:
+        del source, target
+        return Request(tuple(keys), dict.fromkeys(keys, "filtered"))
+
+
+@breaks("KV-TIR-08")
+class LoadsNothing(ListTiers):
+    def sources(self) -> list[str]:
+        return []
+
+
+@breaks("KV-TIR-10")
+class EvictsOtherwiseOnceItOffloads(ListTiers):
+    def send(self, request: Request, key: Key, source: str, target: str) -> str:
+        for pool in self.pools.values():
+            pool.victim = pool.resting.pop
+        return super().send(request, key, source, target)
+
+
+@breaks("KV-TIR-05")
+class RemembersAFailureForEver(ListTiers):
+    failed: frozenset[Key] = frozenset()
+
+    def tell(self, move: Move, outcome: str) -> None:
+        super().tell(move, outcome)
+        if outcome == "failed":
+            self.failed |= {move.key}
+
+    def send(self, request: Request, key: Key, source: str, target: str) -> str:
+        if key in self.failed:
+            return "filtered"
+        return super().send(request, key, source, target)
+
+
+@breaks("KV-SHD-02")
+class BeginsAgainAfterClose(ListTiers):
+    def end(self, move: Move, outcome: str) -> None:
+        super().end(move, outcome)
+        if not self.open and move.begun:
+            self.moves.append(move)
+
+
+@breaks("KV-EVC-01")
+class MovesWhatIsHeld(ListTiers):
+    def end(self, move: Move, outcome: str) -> None:
+        super().end(move, outcome)
+        pool = self.pools[move.source]
+        if outcome == "completed" and move.key in pool.index and move.target != self.fast:
+            pool.forget(move.key)
+            pool.tell("Removed", move.key)
+
+
+@breaks("KV-TIR-05")
+class FailedLosesItsSource(ListTiers):
+    def end(self, move: Move, outcome: str) -> None:
+        super().end(move, outcome)
+        if outcome == "failed":
+            self.miss(move.source, move.key)
+
+
 # ── tests ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -113,10 +113,8 @@ def bytes_rot(script: Script) -> None:
     script.say(f"a byte of K0 in {book.slow} is flipped")
     book.ledger.spoiled.add((book.slow, 0))
     book.ledger.blame |= {"events": MISSED, "slots": MISSED}
-    asked = book.onboard([0])
+    book.onboard([0])
     book.settle()
-    what = f"the bytes of K0 were flipped, and its load says {asked.states[0]}"
-    script.expect(FOUND, asked.states[0] != "completed", what)
     hit = 0 in book.ledger.present[book.slow]
     script.expect(MISSED, not hit, f"K0 was found to be bad, and is still a hit in {book.slow}")
     book.store(0)
