@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from numba import cuda
 
+from kvbm_kernels import driver
 from kvbm_kernels.device import WHY_NOT, numba_type
 from kvbm_kernels.work import Kernel
 
@@ -62,11 +63,10 @@ def entry(ptx: str) -> str:
 
 def to_cubin(kernel: Kernel, capability: Capability) -> Any:
     """Compile to a `cuda.core.ObjectCode`; `get_kernel(entry(ptx))` loads it on a GPU."""
-    from cuda.core import Linker, LinkerOptions, ObjectCode  # noqa: PLC0415  # an extra
-
-    code = ObjectCode.from_ptx(to_ptx(kernel, capability).encode())
-    options = LinkerOptions(arch=f"sm_{capability[0]}{capability[1]}")
-    return Linker(code, options=options).link("cubin")
+    core = driver.core()
+    code = core.ObjectCode.from_ptx(to_ptx(kernel, capability).encode())
+    options = core.LinkerOptions(arch=f"sm_{capability[0]}{capability[1]}")
+    return core.Linker(code, options=options).link("cubin")
 
 
 def disassembler() -> Path | None:

@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kvbm_kernels.access import load8
-from kvbm_kernels.device import device_function
+from kvbm_kernels.device import SIMULATED, device_function
 
 Table = NDArray[np.uint64]
 
-THREADS: Final = 128
-"""Threads of a CUDA block, in every kernel of this package."""
+THREADS: Final = 16 if SIMULATED else 128
+"""Threads of a CUDA block, in every kernel of this package. Each is slow in the simulator."""
 
 MOST: Final = 2**30
 """Steps of a region, and units of a launch: kernels count in 32 bits, with room to spare."""
