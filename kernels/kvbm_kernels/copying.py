@@ -68,7 +68,7 @@ def copy_blocks(
     """
     check_same_count(dst, src)
     sizes = np.asarray(size)
-    if sizes.dtype.kind not in "iu" or (sizes.size and int(sizes.min()) < 0):
+    if sizes.size and (sizes.dtype.kind not in "iu" or int(sizes.min()) < 0):
         raise ValueError(f"size = {size!r}: must be whole numbers of bytes, not below 0")
     if sizes.ndim:
         return _ragged(dst, src, sizes.astype(np.uint64), blocks)

@@ -63,6 +63,7 @@ def peak_blocks(
 ) -> Works:
     """Leave the largest finite magnitude of each block at `peaks`."""
     _check(src, count, regions_per_block, dtype, peaks)
+    _aligned("source", src, 2)
     if not len(src):
         return ()
     words = Regions.at([peaks])

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.skipif(SIMULATED, reason="this is the process with the simulator")
 def test_the_kernels_pass_all_tests_in_the_simulator() -> None:
-    command = [sys.executable, "-m", "pytest", str(HERE / "on_device"), "-q", "-x"]
+    command = [sys.executable, "-m", "pytest", str(HERE / "on_device"), "-x"]
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(  # noqa: S603  # our own program and interpreter
         [*command, "-p", "no:cacheprovider"],

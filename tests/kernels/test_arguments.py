@@ -1,0 +1,317 @@
+"""Bad arguments are refused on the host, with a sentence, before anything is launched."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kvbm_kernels.copying import copy_blocks
+from kvbm_kernels.digest import checksum_blocks, digest
+from kvbm_kernels.filling import fill_pattern, fill_words, verify_pattern, zero_blocks
+from kvbm_kernels.fp8 import dequantize_fp8, peak_blocks, quantize_fp8
+from kvbm_kernels.permuting import (
+    block_from_universal,
+    merge_heads,
+    permute,
+    slice_heads,
+    transpose_nhd_hnd,
+    universal_from_block,
+)
+from kvbm_kernels.regions import MOST, THREADS, Regions, check_disjoint, cut, piece_of, widest
+from kvbm_kernels.rows import BlockShape, Order, paged, universal, whole
+from kvbm_kernels.work import BLOCKS
+
+SHAPE = BlockShape(layers=4, outer=2, tokens=16, heads=8, row=256)
+
+far = Regions.at([1 << 30, 1 << 31])
+near = Regions.at([1 << 20, 1 << 21])
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("table", [[4096, 0], [0], np.zeros(3, np.uint64), [-16]])
+def test_a_null_or_negative_address_is_refused(table) -> None:
+    with pytest.raises(ValueError, match="null or negative address"):
+        Regions.at(table)
+
+
+@pytest.mark.parametrize("table", [[1.5], ["a"]])
+def test_an_address_that_is_no_integer_is_refused(table) -> None:
+    with pytest.raises(ValueError, match="must be integers"):
+        Regions.at(table)
+
+
+@pytest.mark.parametrize(("parts", "stride"), [(0, 1), (2, 0), (1, -1)])
+def test_parts_that_make_no_sense_are_refused(parts, stride) -> None:
+    with pytest.raises(ValueError, match="must be at least one, apart"):
+        Regions.at([4096], parts, stride)
+
+
+def test_addresses_follow_from_bases_parts_and_stride() -> None:
+    regions = Regions.at([1000, 5000], parts=3, stride=10)
+    assert len(regions) == 6
+    assert regions.addresses().tolist() == [1000, 1010, 1020, 5000, 5010, 5020]
+    assert Regions.at([2**64 - 16]).addresses().tolist() == [2**64 - 16]
+
+
+@given(st.lists(st.integers(1, 2**48), min_size=1, max_size=4), st.integers(0, 99))
+def test_the_widest_access_divides_all_addresses_and_the_size(addresses, size) -> None:
+    regions = Regions.at(addresses, parts=2, stride=max(size, 1))
+    width = widest(size, regions)
+    everything = [*regions.addresses().tolist(), size]
+    assert all(each % width == 0 for each in everything)
+    assert width == 16 or any(each % (2 * width) for each in everything)
+
+
+# ── overlap ───────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    st.lists(st.integers(100, 200), max_size=4),
+    st.lists(st.integers(100, 200), max_size=4),
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 2),
+    st.integers(20, 60),
+)
+def test_overlap_is_refused_exactly_when_a_byte_is_shared(
+    targets, sources, dst_size, src_size, parts, stride
+) -> None:
+    dst, src = Regions.at(targets, parts, stride), Regions.at(sources, parts, stride)
+    written = [set(range(at, at + dst_size)) for at in dst.addresses().tolist()]
+    read = {byte for at in src.addresses().tolist() for byte in range(at, at + src_size)}
+    together = set().union(*written)
+    clash = sum(map(len, written)) > len(together) or bool(together & read)
+    if clash:
+        with pytest.raises(ValueError, match="overlap"):
+            check_disjoint(dst, dst_size, src, src_size)
+    else:
+        check_disjoint(dst, dst_size, src, src_size)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 99), st.integers(100, 199), st.integers(0, 30)), max_size=3)
+)
+def test_overlap_of_ragged_regions_is_refused_exactly_when_a_byte_is_shared(pairs) -> None:
+    sources, targets, sizes = (
+        (list(each) for each in zip(*pairs, strict=True)) if pairs else ([],) * 3
+    )
+    written = [set(range(at, at + size)) for at, size in zip(targets, sizes, strict=True)]
+    read = {byte for at, size in zip(sources, sizes, strict=True) for byte in range(at, at + size)}
+    together = set().union(*written)
+    if sum(map(len, written)) > len(together) or together & read:
+        with pytest.raises(ValueError, match="overlap"):
+            copy_blocks(Regions.at(targets), Regions.at(sources), np.array(sizes, np.int64))
+    else:
+        copy_blocks(Regions.at(targets), Regions.at(sources), np.array(sizes, np.int64))
+
+
+def test_interleaved_blocks_of_layers_that_do_not_touch_are_allowed() -> None:
+    """Two blocks, each with layers 1000 bytes apart, one 100 bytes behind the other."""
+    assert copy_blocks(Regions.at([4096, 4196], 3, 1000), Regions.at([9000, 9100], 3, 1000), 100)
+
+
+def test_regions_that_run_into_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="they overlap"):
+        copy_blocks(Regions.at([1 << 20], 2, 50), Regions.at([1 << 30], 2, 100), 100)
+
+
+# ── no work ───────────────────────────────────────────────────────────────────────────────
+
+none = Regions.at([])
+
+
+@pytest.mark.parametrize(
+    "works",
+    [
+        copy_blocks(none, none, 100),
+        copy_blocks(far, near, 0),
+        copy_blocks(far, near, [0, 0]),
+        copy_blocks(none, none, []),
+        zero_blocks(none, 100),
+        zero_blocks(far, 0),
+        fill_pattern(none, 8, [], [], []),
+        verify_pattern(4096, none, 8, [], [], []),
+        checksum_blocks(4096, none, 8, 1),
+        peak_blocks(4096, none, 8, 1, "bf16"),
+        quantize_fp8(none, none, 8, 4096, 1, "bf16"),
+        quantize_fp8(far, near, 0, 4096, 1, "bf16"),
+        dequantize_fp8(none, none, 8, 4096, 1, "fp16"),
+        universal_from_block([], [], SHAPE, Order.NHD),
+        block_from_universal([], [], SHAPE, Order.HND),
+        transpose_nhd_hnd([], [], SHAPE, Order.NHD),
+    ],
+)
+def test_nothing_to_do_is_no_work(works) -> None:
+    assert works == ()
+
+
+# ── each operation ────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: copy_blocks(far, none, 8), "0 source regions for 2 target regions"),
+        (lambda: copy_blocks(far, near, -1), "not below 0"),
+        (lambda: copy_blocks(far, near, 1.5), "whole numbers of bytes"),
+        (lambda: copy_blocks(far, near, [1, 2, 3]), "one for each"),
+        (
+            lambda: copy_blocks(Regions.at([1 << 50]), Regions.at([1 << 55]), 16 * MOST + 16),
+            "kernels count to",
+        ),
+        (lambda: fill_words(far, -1, 0), "must not be negative"),
+        (lambda: fill_pattern(far, 8, [1], [1, 2], [0, 0]), "keys of shape"),
+        (lambda: fill_pattern(far, 8, [1, 2], [1, -2], [0, 0]), "layers: must be in 0"),
+        (lambda: fill_pattern(far, 8, [1, 2], [1, 2], [0.5, 0]), "outers of type float64"),
+        (lambda: verify_pattern(4100, far, 8, *[[0, 0]] * 3), "must be a multiple of 8"),
+        (lambda: verify_pattern(1 << 30, far, 8, *[[0, 0]] * 3), "overlaps a target"),
+        (lambda: verify_pattern(0, far, 8, *[[0, 0]] * 3), "null"),
+        (lambda: checksum_blocks(4100, far, 8, 1), "must be a multiple of 8"),
+        (lambda: checksum_blocks(4096, far, 8, 3), "no blocks of 3"),
+        (lambda: checksum_blocks(4096, far, -8, 2), "no blocks of 2"),
+        (lambda: checksum_blocks((1 << 30) + 8, far, 99, 2), "overlaps a target"),
+        (lambda: peak_blocks(4096, far, 8, 1, "fp8"), "dtype = 'fp8': must be one of"),
+        (lambda: peak_blocks(4098, far, 8, 1, "bf16"), "multiple of 4"),
+        (lambda: peak_blocks(0, far, 8, 1, "bf16"), "not null"),
+        (lambda: peak_blocks(4096, far, 8, 3, "bf16"), "no blocks of 3"),
+        (lambda: peak_blocks(4096, Regions.at([4097]), 8, 1, "bf16"), "no multiple of 2"),
+        (lambda: quantize_fp8(far, Regions.at([1, 99]), 8, 4096, 1, "bf16"), "source address"),
+        (lambda: quantize_fp8(far, far, 8, 4096, 1, "bf16"), "overlaps a target"),
+        (lambda: quantize_fp8(near, Regions.at([8]), 8, 4096, 1, "bf16"), "1 source regions"),
+        (lambda: dequantize_fp8(Regions.at([1, 99]), far, 8, 4096, 1, "bf16"), "target address"),
+        (lambda: dequantize_fp8(far, near, -8, 4096, 1, "bf16"), "no blocks"),
+    ],
+    ids=itertools.count(),
+)
+def test_bad_arguments_are_refused_with_a_sentence(call, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ── layouts ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["layers", "outer", "tokens", "heads", "row"])
+def test_a_block_without_extent_is_refused_by_name(name) -> None:
+    sizes = {"layers": 4, "outer": 2, "tokens": 16, "heads": 8, "row": 256} | {name: 0}
+    with pytest.raises(ValueError, match=f"{name} = 0: must be at least 1"):
+        BlockShape(**sizes)
+
+
+def test_a_block_of_llama_70b_has_the_bytes_that_it_should() -> None:
+    shape = BlockShape(layers=80, outer=2, tokens=16, heads=8, row=256)
+    assert (shape.region, shape.block) == (32 * 1024, 5 * 1024 * 1024)
+
+
+@pytest.mark.parametrize(("first", "layers"), [(-1, 1), (0, 0), (0, 5), (3, 2), (4, None)])
+@pytest.mark.parametrize(
+    "describe", [universal, lambda *args, **kw: whole(*args[:1], Order.NHD, *args[1:], **kw)]
+)
+def test_layers_outside_the_block_are_refused(describe, first, layers) -> None:
+    with pytest.raises(ValueError, match="of 4: not inside"):
+        describe(SHAPE, [1 << 20], first_layer=first, layers=layers)
+
+
+def test_a_table_that_is_no_whole_number_of_blocks_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 regions: not a multiple of 8"):
+        paged(SHAPE, Order.NHD, [4096, 8192, 9999])
+
+
+@pytest.mark.parametrize(("start", "heads"), [(-1, 2), (0, 9), (8, 1), (7, 2), (0, 0)])
+def test_heads_outside_the_block_are_refused(start, heads) -> None:
+    with pytest.raises(ValueError, match="of 8: not inside"):
+        universal(SHAPE, [1 << 20]).slice(start, heads)
+
+
+def test_heads_that_do_not_fit_are_refused_by_slice_and_merge() -> None:
+    half = BlockShape(layers=4, outer=2, tokens=16, heads=4, row=256)
+    small, large = universal(half, [1 << 20]), universal(SHAPE, [1 << 30])
+    with pytest.raises(ValueError, match="heads 5 … 8 of 8"):
+        slice_heads(small, large, 5)
+    with pytest.raises(ValueError, match="heads 5 … 8 of 8"):
+        merge_heads(large, small, 5)
+
+
+@pytest.mark.parametrize("name", ["tokens", "heads", "row"])
+def test_unequal_sizes_are_refused_by_name(name) -> None:
+    sizes = {"layers": 4, "outer": 2, "tokens": 16, "heads": 8, "row": 256}
+    other = BlockShape(**(sizes | {name: 4}))
+    with pytest.raises(ValueError, match=f"{name}: 4 in the source"):
+        permute(universal(SHAPE, [1 << 30]), universal(other, [1 << 20]))
+
+
+def test_unequal_numbers_of_regions_are_refused() -> None:
+    with pytest.raises(ValueError, match="regions: 16 in the source, 8 in the target"):
+        permute(universal(SHAPE, [1 << 30]), universal(SHAPE, [1 << 20, 1 << 21]))
+
+
+def test_a_permutation_onto_its_own_memory_is_refused() -> None:
+    with pytest.raises(ValueError, match="overlaps a target"):
+        permute(universal(SHAPE, [1 << 30]), whole(SHAPE, Order.NHD, [(1 << 30) + 512]))
+
+
+def test_rows_too_far_apart_for_the_kernels_are_refused() -> None:
+    huge = BlockShape(layers=1 << 20, outer=2, tokens=1 << 10, heads=8, row=256)
+    with pytest.raises(ValueError, match="accesses apart"):
+        permute(universal(huge, [1 << 56]), whole(huge, Order.NHD, [1 << 20]))
+
+
+def test_rows_are_moved_by_the_widest_access_that_divides_them() -> None:
+    for row, width in ((256, 16), (24, 8), (20, 4), (6, 2), (3, 1)):
+        shape = BlockShape(layers=1, outer=1, tokens=4, heads=2, row=row)
+        (work,) = permute(universal(shape, [1 << 30]), whole(shape, Order.NHD, [1 << 20]))
+        assert work.kernel.constants[0] == width
+
+
+# ── sharing the work ──────────────────────────────────────────────────────────────────────
+
+
+@given(st.integers(1, 9), st.integers(1, 10_000))
+def test_the_pieces_of_a_region_cover_it_once(pieces, steps) -> None:
+    bounds = [piece_of(np.uint32(n), np.uint32(pieces), np.uint32(steps)) for n in range(pieces)]
+    assert [int(first) for first, _ in bounds] == [0, *(int(last) for _, last in bounds[:-1])]
+    assert int(bounds[-1][1]) == steps
+    assert all(int(first) % THREADS == 0 or first == steps for first, _ in bounds)
+
+
+def test_few_large_regions_fill_the_gpu_and_many_small_ones_queue() -> None:
+    assert cut(1, 327_680, BLOCKS) == (640, 640)  # one block of 5 MiB, four rounds a piece
+    assert cut(160, 2048, BLOCKS) == (4, 640)
+    assert cut(40_960, 2048, BLOCKS) == (1, BLOCKS)
+    assert cut(40_960, 2048, 12) == (1, 12)
+    with pytest.raises(ValueError, match="regions in one launch"):
+        cut(MOST + 1, 1, BLOCKS)
+
+
+# ── digests ───────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.binary(min_size=1, max_size=40), st.data())
+def test_a_changed_bit_changes_the_digest(region, data) -> None:
+    changed = bytearray(region)
+    changed[data.draw(st.integers(0, len(region) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    assert digest([region]) != digest([changed])
+
+
+@given(st.binary(min_size=16, max_size=16), st.binary(min_size=16, max_size=16))
+def test_swapped_words_regions_and_lengths_change_the_digest(one, two) -> None:
+    assert digest([one]) != digest([one + b"\0"])
+    assert digest([one]) != digest([one[:-1]])
+    if one != two:
+        assert digest([one, two]) != digest([two, one])
+    if one[:8] != one[8:]:
+        assert digest([one]) != digest([one[8:] + one[:8]])
+
+
+def test_the_digest_is_the_documented_sum() -> None:
+    from kvbm_kernels.pattern import STEP, mix  # noqa: PLC0415  # the documented names
+
+    words = [int.from_bytes(part, "little") for part in (b"abcdefgh", b"ijk")]
+    terms = [mix(((word ^ mix(1)) + (i + 1) * STEP) % 2**64) for i, word in enumerate(words)]
+    assert digest([b"abcdefghijk"]) == (11 + sum(terms)) % 2**64
+    assert digest([]) == 0
