@@ -1,0 +1,438 @@
+"""The way to a GPU, against a driver that is a few lines of Python and host memory.
+
+It shows that our side keeps the driver's rules: who waits for what, which table lies where, what a
+batch looks like in memory. It shows nothing about a real driver; the tests marked `gpu` do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kvbm_kernels import batch, driver, launch
+from kvbm_kernels.batch import Attributes, batched, copy_batch, one_by_one
+from kvbm_kernels.copying import copy_blocks
+from kvbm_kernels.dispatch import Method, Rule, Way, joined
+from kvbm_kernels.filling import zero_blocks
+from kvbm_kernels.launch import Gpu
+from kvbm_kernels.regions import Regions
+from kvbm_kernels.tables import ALIGNMENT, SMALLEST, Slot, Tables, fill
+
+
+class Driver:
+    """cuda-python's functions, over host memory. Copies happen at once."""
+
+    def __init__(self) -> None:
+        self.memory: dict[int, ctypes.Array] = {}
+        self.copies: list[tuple[int, int, int]] = []
+
+    def __getattr__(self, name):
+        def function(*arguments):
+            made = getattr(self, f"_{name}")(*arguments)
+            return (0,) if made is None else (0, made)
+
+        return function
+
+    def _cuMemAlloc(self, size):  # noqa: N802  # the driver's names
+        block = (ctypes.c_uint8 * size)()
+        self.memory[ctypes.addressof(block)] = block
+        return ctypes.addressof(block)
+
+    def _cuMemHostAlloc(self, size, flags):  # noqa: N802
+        assert flags == driver.PORTABLE
+        return self._cuMemAlloc(size)
+
+    def _cuMemFree(self, address):  # noqa: N802
+        del self.memory[address]
+
+    def _cuMemFreeHost(self, address):  # noqa: N802
+        self._cuMemFree(address)
+
+    def _cuMemcpyAsync(self, dst, src, size, stream):  # noqa: N802
+        assert stream == Stream.HANDLE
+        self.copies.append((dst, src, size))
+        ctypes.memmove(dst, src, size)
+
+    def _cuDriverGetVersion(self):  # noqa: N802
+        return 12000
+
+
+class Event:
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def sync(self) -> None:
+        self.waits += 1
+
+
+class Stream:
+    HANDLE = 77
+
+    def __init__(self) -> None:
+        self.builders: list[Builder] = []
+
+    def __cuda_stream__(self):
+        return 0, self.HANDLE
+
+    def record(self, event=None):
+        return event or Event()
+
+    def sync(self) -> None:
+        pass
+
+    def create_graph_builder(self):
+        self.builders.append(Builder())
+        return self.builders[-1]
+
+
+class Builder:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def begin_building(self):
+        self.calls.append("begin")
+        return self
+
+    def end_building(self):
+        self.calls.append("end")
+        return self
+
+    def complete(self):
+        self.calls.append("complete")
+        return SimpleNamespace(
+            launch=lambda _: self.calls.append("launch"), close=lambda: None
+        )
+
+    def close(self):
+        self.calls.append("close")
+
+
+class Core:
+    """cuda-python's objects."""
+
+    def __init__(self) -> None:
+        self.launches: list[tuple] = []
+
+    def Device(self, ordinal):  # noqa: N802
+        return SimpleNamespace(
+            set_current=lambda: None, create_stream=Stream, name=f"fake {ordinal}",
+            compute_capability=SimpleNamespace(major=9, minor=0),
+            properties=SimpleNamespace(multiprocessor_count=132),
+        )  # fmt: skip
+
+    def LaunchConfig(self, grid, block):  # noqa: N802
+        return grid, block
+
+    def launch(self, stream, config, kernel, *arguments):
+        self.launches.append((stream, config, kernel, arguments))
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    made = Driver()
+    monkeypatch.setattr(driver, "bindings", lambda: made)
+    batch._copier.cache_clear()
+    yield made
+    batch._copier.cache_clear()
+
+
+@pytest.fixture
+def core(monkeypatch, fake):
+    assert driver.bindings() is fake
+    made = Core()
+    monkeypatch.setattr(driver, "core", lambda: made)
+    monkeypatch.setattr(driver, "missing", lambda: "")
+    code = SimpleNamespace(get_kernel=lambda name: f"kernel {name}")
+    monkeypatch.setattr(launch, "to_ptx", lambda *_: ".entry it(")
+    monkeypatch.setattr(launch, "to_cubin", lambda *_: code)
+    return made
+
+
+def words(address: int, count: int) -> list[int]:
+    return list((ctypes.c_uint64 * count).from_address(address))
+
+
+# ── tables ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tables_lie_one_behind_the_other_on_the_device(fake) -> None:
+    slot = Slot()
+    one, two = np.arange(3, dtype=np.uint64), np.arange(10, 14, dtype=np.uint64)
+    addresses = fill(slot, [one, two], Stream())
+    assert [words(addresses[0], 3), words(addresses[1], 4)] == [one.tolist(), two.tolist()]
+    assert all(each % ALIGNMENT == slot.device % ALIGNMENT for each in addresses)
+    assert fake.copies == [(slot.device, slot.pinned, 32 + 32)]
+
+
+def test_a_slot_grows_and_gives_back_what_it_had(fake) -> None:
+    slot, table = Slot(), np.zeros(SMALLEST // 8 + 1, np.uint64)
+    fill(slot, [table[:1]], Stream())
+    assert slot.size == SMALLEST
+    fill(slot, [table], Stream())
+    assert slot.size == 2 * SMALLEST
+    assert len(fake.memory) == 2
+    slot.close()
+    slot.close()
+    assert not fake.memory
+
+
+def test_a_slot_is_used_again_only_after_its_last_launch(fake) -> None:
+    tables, stream = Tables(slots=2), Stream()
+    table = [np.ones(1, np.uint64)]
+    events = []
+    for _ in range(3):
+        _, slot = tables.put(table, stream)
+        tables.done(slot, stream)
+        events.append(slot.event)
+    assert events[0] is events[2] is not events[1]
+    assert [event.waits for event in events[:2]] == [1, 0]
+    tables.close()
+    assert not fake.memory
+
+
+def test_no_tables_need_no_memory(fake) -> None:
+    assert fill(Slot(), [], Stream()) == []
+    assert not fake.memory
+
+
+# ── batches ───────────────────────────────────────────────────────────────────────────────
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2**64 - 1)] * 3), max_size=5), st.booleans())
+def test_a_batch_reaches_the_driver_as_its_header_says(copies, fail_index) -> None:
+    seen = []
+
+    def entry(*arguments):
+        dst, src, sizes, count, attributes, first, kinds = arguments[:7]
+        seen.extend(zip(*(words(each, count) for each in (dst, src, sizes)), strict=True))
+        assert list((ctypes.c_int * 6).from_address(attributes)) == [1, 0, 0, 0, 0, 0]
+        assert (words(first, 1), kinds, arguments[-1]) == ([0], 1, Stream.HANDLE)
+        assert len(arguments) == 8 + fail_index
+        return 0
+
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    kinds = [pointer, pointer, pointer, size, pointer, pointer, size, *[pointer] * (1 + fail_index)]
+    function = ctypes.CFUNCTYPE(ctypes.c_int, *kinds)(entry)
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    columns = np.array(copies, np.uint64).reshape(-1, 3)
+    batched(address, fail_index=fail_index)(*np.ascontiguousarray(columns.T), Stream())
+    assert seen == copies
+
+
+def test_a_batch_that_the_driver_refuses_is_an_error() -> None:
+    function = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 700)
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    one = np.ones(1, np.uint64)
+    with pytest.raises(driver.CudaError, match="CUDA error 700"):
+        batched(address, fail_index=False)(one, one, one, Stream())
+
+
+def test_the_attributes_lie_as_the_bindings_have_them() -> None:
+    if importlib.util.find_spec("cuda") is None:
+        pytest.skip("cuda-python is not installed")
+    theirs = driver.bindings()
+    attributes, here, there = (
+        theirs.CUmemcpyAttributes(), theirs.CUmemLocation(), theirs.CUmemLocation()
+    )  # fmt: skip
+    here.type, here.id = theirs.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE, 5
+    there.type, there.id = theirs.CUmemLocationType.CU_MEM_LOCATION_TYPE_HOST, 9
+    attributes.srcAccessOrder = theirs.CUmemcpySrcAccessOrder.CU_MEMCPY_SRC_ACCESS_ORDER_STREAM
+    attributes.srcLocHint, attributes.dstLocHint, attributes.flags = here, there, 7
+    ours = Attributes.from_address(attributes.getPtr())
+    assert [getattr(ours, name) for name, _ in Attributes._fields_] == [1, 1, 5, 2, 9, 7]
+
+
+def test_an_old_driver_copies_one_by_one(fake) -> None:
+    source, target = np.arange(8, dtype=np.uint64), np.zeros(8, np.uint64)
+    at, to = source.ctypes.data, target.ctypes.data
+    arrays = [np.array(each, np.uint64) for each in ([to, to + 16], [at + 8, at], [8, 0])]
+    copy_batch(*arrays, Stream())
+    assert fake.copies == [(to, at + 8, 8)]
+    assert target[0] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros(2, np.uint64), np.zeros(3, np.int64), np.zeros(6, np.uint64)[::2]]
+)
+def test_arrays_that_do_not_fit_each_other_are_refused(wrong) -> None:
+    right = np.zeros(3, np.uint64)
+    with pytest.raises(ValueError, match="equally long"):
+        copy_batch(right, wrong, right, Stream())
+
+
+# ── dispatch ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("way", "copies", "smallest", "method"),
+    [
+        (Way.INSIDE_DEVICE, 15, 1 << 20, Method.BATCH),
+        (Way.INSIDE_DEVICE, 16, 1 << 20, Method.KERNEL),
+        (Way.HOST_TO_DEVICE, 15, 1, Method.BATCH),
+        (Way.HOST_TO_DEVICE, 16, 28 * 1024, Method.BATCH),
+        (Way.HOST_TO_DEVICE, 16, 28 * 1024 - 1, Method.KERNEL),
+        (Way.DEVICE_TO_HOST, 16, 28 * 1024, Method.BATCH),
+        (Way.DEVICE_TO_HOST, 4096, 4096, Method.KERNEL),
+    ],
+)
+def test_the_rule_is_the_documented_one(way, copies, smallest, method) -> None:
+    assert Rule().method(way, copies, smallest) is method
+
+
+def test_the_rule_can_be_tuned() -> None:
+    eager = Rule(few=1, chunk=1 << 30, bus_blocks=4, blocks_per_multiprocessor=2)
+    assert eager.method(Way.HOST_TO_DEVICE, 1, 1 << 20) is Method.KERNEL
+    assert eager.blocks(Way.HOST_TO_DEVICE, 132) == 4
+    assert eager.blocks(Way.INSIDE_DEVICE, 132) == 264
+    with pytest.raises(ValueError, match="few = 0: must be at least 1"):
+        Rule(few=0)
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.booleans(), st.booleans())
+def test_joining_keeps_every_byte(dst_parts, src_parts, dst_gap, src_gap) -> None:
+    bases = Regions.at([1 << 20, 1 << 21], dst_parts, 64 + dst_gap)
+    others = Regions.at([1 << 30, 1 << 31], src_parts, 64 + src_gap)
+    dst, src, size = joined(bases, others, 64)
+
+    def pairs(to, at, each):
+        return {
+            (target + n, source + n)
+            for target, source in zip(
+                to.addresses().tolist(), at.addresses().tolist(), strict=False
+            )
+            for n in range(each)
+        }
+
+    assert pairs(dst, src, size) == pairs(bases, others, 64)
+    if dst_parts == src_parts and not dst_gap and not src_gap:
+        assert len(dst) == 2
+
+
+# ── launches ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_launch_passes_typed_scalars_and_the_addresses_of_its_tables(core) -> None:
+    gpu, stream = Gpu(), Stream()
+    assert (gpu.name, gpu.capability, gpu.multiprocessors) == ("fake 0", (9, 0), 132)
+    works = zero_blocks(Regions.at([4096, 8192]), 128) + copy_blocks(
+        Regions.at([1 << 20]), Regions.at([1 << 21]), 64
+    )
+    gpu.run(works, stream)
+    assert [kernel for _, _, kernel, _ in core.launches] == ["kernel it"] * 2
+    for work, (_, config, _, arguments) in zip(works, core.launches, strict=True):
+        assert config[0] == work.blocks
+        assert [each.dtype.name for each in arguments] == list(work.kernel.parameters)
+        count = len(work.tables)
+        assert [int(each) for each in arguments[count:]] == list(work.numbers)
+        for address, table in zip(arguments[:count], work.tables, strict=True):
+            assert words(int(address), table.size) == table.tolist()
+    gpu.close()
+
+
+def test_no_work_is_no_launch(core, fake) -> None:
+    Gpu().run((), Stream())
+    assert not core.launches
+    assert not fake.memory
+
+
+@pytest.mark.usefixtures("core")
+def test_a_kernel_is_compiled_once(monkeypatch) -> None:
+    made = []
+    code = SimpleNamespace(get_kernel=lambda name: name)
+    monkeypatch.setattr(launch, "to_cubin", lambda kernel, _: made.append(kernel) or code)
+    gpu = Gpu()
+    for size in (128, 256):
+        gpu.run(zero_blocks(Regions.at([4096]), size), Stream())
+    assert len(made) == 1
+
+
+def test_a_launch_that_fails_leaves_its_slot_usable(core) -> None:
+    gpu, stream = Gpu(), Stream()
+    works = zero_blocks(Regions.at([4096]), 128)
+
+    def refuse(*_):
+        raise driver.CudaError("cuLaunchKernel: CUDA_ERROR_INVALID_VALUE")
+
+    launches, core.launch = core.launch, refuse
+    with pytest.raises(driver.CudaError):
+        gpu.run(works, stream)
+    core.launch = launches
+    gpu.run(works, stream)
+    assert len(core.launches) == 1
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_a_plain_copy_goes_as_the_rule_says(core, count) -> None:
+    source, target = np.arange(count * 8, dtype=np.uint64), np.zeros(count * 8, np.uint64)
+    rows = 64 * np.arange(count, dtype=np.uint64)
+    dst = Regions.at(np.uint64(target.ctypes.data) + rows)
+    src = Regions.at(np.uint64(source.ctypes.data) + rows)
+    method = Gpu().copy(Way.HOST_TO_DEVICE, dst, src, 64, Stream())
+    if count < Rule().few:
+        assert method is Method.BATCH
+        assert np.array_equal(target, source)
+    else:
+        assert method is Method.KERNEL
+        assert core.launches[0][1][0] <= Rule().bus_blocks
+
+
+@pytest.mark.usefixtures("core")
+def test_ragged_copies_leave_out_those_of_no_bytes() -> None:
+    source, target = np.arange(8, dtype=np.uint64), np.zeros(8, np.uint64)
+    at, to = source.ctypes.data, target.ctypes.data
+    tables = Regions.at([to, to + 32]), Regions.at([at + 8, at + 16])
+    assert Gpu().copy(Way.DEVICE_TO_HOST, *tables, [8, 0], Stream()) is Method.BATCH
+    assert target.tolist() == [1, *[0] * 7]
+    assert Gpu().copy(Way.DEVICE_TO_HOST, *tables, 0, Stream()) is None
+
+
+def test_a_recording_has_tables_of_its_own_and_gives_them_back(core, fake) -> None:
+    gpu, stream = Gpu(), Stream()
+    works = zero_blocks(Regions.at([4096]), 128)
+    recording = gpu.record(works)
+    (builder,) = {launched[0] for launched in core.launches}
+    assert builder.calls == ["begin", "end", "complete", "close"]
+    recording.replay(stream)
+    recording.replay(stream)
+    assert builder.calls[4:] == ["launch", "launch"]
+    assert len(fake.memory) == 2
+    recording.close()
+    assert not fake.memory
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_error_names_the_call(monkeypatch) -> None:
+    class Refused:
+        name = "CUDA_ERROR_OUT_OF_MEMORY"
+
+        def __int__(self) -> int:
+            return 2
+
+    refusing = SimpleNamespace(cuMemAlloc=lambda _: (Refused(), None))
+    monkeypatch.setattr(driver, "bindings", lambda: refusing)
+    with pytest.raises(driver.CudaError, match="cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY"):
+        driver.device_memory(1)
+
+
+def test_a_machine_without_a_gpu_is_told_what_is_missing() -> None:
+    why = driver.missing()
+    if not why:
+        pytest.skip("there is a GPU")
+    with pytest.raises(RuntimeError, match="no GPU: "):
+        Gpu()
+
+
+@pytest.mark.usefixtures("fake")
+def test_one_by_one_skips_nothing_but_empty_copies() -> None:
+    source, target = np.arange(4, dtype=np.uint64), np.zeros(4, np.uint64)
+    offsets = 8 * np.arange(4, dtype=np.uint64)
+    to, at = np.uint64(target.ctypes.data) + offsets, np.uint64(source.ctypes.data) + offsets
+    one_by_one(to, at, np.array([8, 0, 8, 8], np.uint64), Stream())
+    assert target.tolist() == [0, 0, 2, 3]
