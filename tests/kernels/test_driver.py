@@ -1,4 +1,4 @@
-"""The way to a GPU, against a driver that is a few lines of Python and host memory.
+"""The way to a GPU, against the driver of `host_driver.py`.
 
 It shows that our side keeps the driver's rules: who waits for what, which table lies where, what a
 batch looks like in memory. It shows nothing about a real driver; the tests marked `gpu` do.
@@ -12,9 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from host_driver import Stream
 from hypothesis import given
 from hypothesis import strategies as st
-from kvbm_kernels import batch, driver, launch
+from kvbm_kernels import driver, launch
 from kvbm_kernels.batch import Attributes, batched, copy_batch, one_by_one
 from kvbm_kernels.copying import copy_blocks
 from kvbm_kernels.dispatch import Method, Rule, Way, joined
@@ -22,135 +23,6 @@ from kvbm_kernels.filling import zero_blocks
 from kvbm_kernels.launch import Gpu
 from kvbm_kernels.regions import Regions
 from kvbm_kernels.tables import ALIGNMENT, SMALLEST, Slot, Tables, fill
-
-
-class Driver:
-    """cuda-python's functions, over host memory. Copies happen at once."""
-
-    def __init__(self) -> None:
-        self.memory: dict[int, ctypes.Array] = {}
-        self.copies: list[tuple[int, int, int]] = []
-
-    def __getattr__(self, name):
-        def function(*arguments):
-            made = getattr(self, f"_{name}")(*arguments)
-            return (0,) if made is None else (0, made)
-
-        return function
-
-    def _cuMemAlloc(self, size):  # noqa: N802  # the driver's names
-        block = (ctypes.c_uint8 * size)()
-        self.memory[ctypes.addressof(block)] = block
-        return ctypes.addressof(block)
-
-    def _cuMemHostAlloc(self, size, flags):  # noqa: N802
-        assert flags == driver.PORTABLE
-        return self._cuMemAlloc(size)
-
-    def _cuMemFree(self, address):  # noqa: N802
-        del self.memory[address]
-
-    def _cuMemFreeHost(self, address):  # noqa: N802
-        self._cuMemFree(address)
-
-    def _cuMemcpyAsync(self, dst, src, size, stream):  # noqa: N802
-        assert stream == Stream.HANDLE
-        self.copies.append((dst, src, size))
-        ctypes.memmove(dst, src, size)
-
-    def _cuDriverGetVersion(self):  # noqa: N802
-        return 12000
-
-
-class Event:
-    def __init__(self) -> None:
-        self.waits = 0
-
-    def sync(self) -> None:
-        self.waits += 1
-
-
-class Stream:
-    HANDLE = 77
-
-    def __init__(self) -> None:
-        self.builders: list[Builder] = []
-
-    def __cuda_stream__(self):
-        return 0, self.HANDLE
-
-    def record(self, event=None):
-        return event or Event()
-
-    def sync(self) -> None:
-        pass
-
-    def create_graph_builder(self):
-        self.builders.append(Builder())
-        return self.builders[-1]
-
-
-class Builder:
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def begin_building(self):
-        self.calls.append("begin")
-        return self
-
-    def end_building(self):
-        self.calls.append("end")
-        return self
-
-    def complete(self):
-        self.calls.append("complete")
-        return SimpleNamespace(
-            launch=lambda _: self.calls.append("launch"), close=lambda: None
-        )
-
-    def close(self):
-        self.calls.append("close")
-
-
-class Core:
-    """cuda-python's objects."""
-
-    def __init__(self) -> None:
-        self.launches: list[tuple] = []
-
-    def Device(self, ordinal):  # noqa: N802
-        return SimpleNamespace(
-            set_current=lambda: None, create_stream=Stream, name=f"fake {ordinal}",
-            compute_capability=SimpleNamespace(major=9, minor=0),
-            properties=SimpleNamespace(multiprocessor_count=132),
-        )  # fmt: skip
-
-    def LaunchConfig(self, grid, block):  # noqa: N802
-        return grid, block
-
-    def launch(self, stream, config, kernel, *arguments):
-        self.launches.append((stream, config, kernel, arguments))
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    made = Driver()
-    monkeypatch.setattr(driver, "bindings", lambda: made)
-    batch._copier.cache_clear()
-    yield made
-    batch._copier.cache_clear()
-
-
-@pytest.fixture
-def core(monkeypatch, fake):
-    assert driver.bindings() is fake
-    made = Core()
-    monkeypatch.setattr(driver, "core", lambda: made)
-    monkeypatch.setattr(driver, "missing", lambda: "")
-    code = SimpleNamespace(get_kernel=lambda name: f"kernel {name}")
-    monkeypatch.setattr(launch, "to_ptx", lambda *_: ".entry it(")
-    monkeypatch.setattr(launch, "to_cubin", lambda *_: code)
-    return made
 
 
 def words(address: int, count: int) -> list[int]:
