@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 
 from kvbm_spec.abilities import has
 from kvbm_spec.blame import Verdict
@@ -98,7 +99,8 @@ def _searches(subject: Subject, profile: Profile) -> Iterator[tuple[Findings, st
         scope = bounded(profile.exhaustive, config)
         name = f"{config.policy}, duplicates {config.duplicates}, {scope}"
         yield explore(subject, config, scope), name
-    for config in configs(subject, profile, profile.random.slots):
+    pools = configs(subject, profile, profile.random.slots)
+    for config in islice(pools, None if profile.every_pool else 1):
         name = f"{config.policy}, duplicates {config.duplicates}, random, {profile.random}"
         yield search(subject, config, profile.random, profile.limits), name
     yield _trials(subject, profile), "trials"
