@@ -124,8 +124,8 @@ def keep(mutants: Sequence[Mutant], kills: Kills) -> None:
 
 def page(mutants: Sequence[Mutant], kills: Kills) -> str:
     """Write the page."""
-    hunted = [mutant for mutant in mutants if not (mutant.equivalent or mutant.pending)]
-    waiting = [mutant for mutant in mutants if mutant.pending]
+    waiting = [mutant for mutant in mutants if mutant.pending and kills.get(mutant.name) is None]
+    hunted = [mutant for mutant in mutants if not mutant.equivalent and mutant not in waiting]
     equivalent = [mutant for mutant in mutants if mutant.equivalent]
     dead = sum(kills.get(mutant.name) is not None for mutant in hunted)
     lines = [
@@ -137,7 +137,7 @@ def page(mutants: Sequence[Mutant], kills: Kills) -> str:
         "",
         (
             f"{dead} of {len(hunted)} are killed. {len(equivalent)} more are equivalent, and "
-            f"{len(waiting)} wait for a part of the suite."
+            f"{len(waiting)} are alive, or were not hunted since the suite learned to look there."
         ),
         "",
         "| mutant | file | kind of | killed by | steps | seconds |",
@@ -152,7 +152,7 @@ def page(mutants: Sequence[Mutant], kills: Kills) -> str:
         "",
     ]
     if waiting:
-        lines += ["## Mutants that wait", "", "| mutant | file | for |", "|---|---|---|"]
+        lines += ["## Alive, or not hunted yet", "", "| mutant | file | for |", "|---|---|---|"]
         lines += [f"| {m.name} | `{m.file}` | {m.pending} |" for m in waiting] + [""]
     return "\n".join(lines)
 
