@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
-from kvbm_spec.identity import Colliding, Hashing, Reusing, Separating, Sharing
+from kvbm_spec.identity import Colliding, Hashing, Reusing, Schemed, Separating, Sharing
 from kvbm_spec.persistence import Persistent
 from kvbm_spec.subject import (
     Capabilities,
@@ -237,6 +237,7 @@ ABILITIES: Final[Mapping[str, type]] = {
 
 SUBJECT_ABILITIES: Final[Mapping[str, type]] = {
     "hashing": Hashing,
+    "schemes": Schemed,
     "tenants": Separating,
     "weak hash": Colliding,
     "sharing": Sharing,

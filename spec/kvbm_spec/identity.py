@@ -21,7 +21,7 @@ Clauses: KV-IDN-01, KV-IDN-02, KV-IDN-06, KV-IDN-07, KV-REG-08, KV-ISO-03
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -83,6 +83,15 @@ class Hashing(Protocol):
 
     def block_keys(self, tokens: Sequence[int], block_size: int, identity: Identity) -> list[Any]:
         """Name each full block, together with all before it. Tokens are 0 … 2³² - 1."""
+        ...
+
+
+@runtime_checkable
+class Schemed(Protocol):
+    """A subject that can name blocks in several ways. KV-IDN-02"""
+
+    def schemes(self) -> Mapping[str, Hashing]:
+        """Give what names blocks by each scheme that `data/vectors/hashes.json` knows."""
         ...
 
 

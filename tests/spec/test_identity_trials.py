@@ -35,6 +35,7 @@ from toy_hash import (
 )
 
 from kvbm.cli.subject import KvbmSubject
+from kvbm.cli.subject.hashing import OneScheme
 
 HASHING = ("KV-IDN-01", "KV-IDN-02", "KV-IDN-03", "KV-IDN-04", "KV-IDN-05", "KV-IDN-08")
 TENANTS = ("KV-ISO-01", "KV-ISO-02", "KV-ISO-03", "KV-ISO-04")
@@ -780,3 +781,24 @@ def test_a_full_hit_must_save_what_the_declared_rule_says() -> None:
         assert status(right(), "KV-REG-08") is Status.PASS
     for broken in (LeavesNothingToCompute, AlwaysLeavesABlock, RoundsDown, HasNoRule):
         assert status(broken(), "KV-REG-08") is Status.FAIL
+
+
+class SaltedTwice(OneScheme):
+    """Names blocks by the right scheme with the wrong salt."""
+
+    def block_keys(self, tokens, block_size, identity):
+        return super().block_keys(tokens, block_size, identity.having(salt="again"))
+
+
+def test_every_scheme_that_a_subject_has_is_held_to_its_vectors() -> None:
+    trial = next(trial for trial in TRIALS if trial.name == "vectors of all schemes")
+    findings = trial.run(KvbmSubject(), "smoke")
+    assert not findings.failures
+    assert findings.situations["a vector"] >= 40
+    for scheme in ("dynamo", "dynamo-v1", "lineage"):  # nobody else has our sha256
+
+        class Wrong(KvbmSubject):
+            def schemes(self):
+                return super().schemes() | {scheme: SaltedTwice(scheme)}  # noqa: B023
+
+        assert "KV-IDN-02" in trial.run(Wrong(), "smoke").failures

@@ -14,10 +14,10 @@ Clauses: KV-IDN-01, KV-IDN-02, KV-IDN-03, KV-IDN-04, KV-IDN-05, KV-IDN-06
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kvbm_spec.identity import Identity
+from kvbm_spec.identity import Hashing, Identity
 from kvbm_spec.subject import PoolConfig
 
 from kvbm.cli.subject.pool import plain
@@ -35,6 +35,10 @@ class KvbmHashing:
     def identity_fields(self) -> tuple[str, ...]:
         """See Hashing. Model, dtype and layout stand in the salt where they are to count."""
         return ("salt", "adapter", "media", "parent")
+
+    def schemes(self) -> Mapping[str, Hashing]:
+        """See Schemed."""
+        return {name: OneScheme(name) for name in ("dynamo", "dynamo-v1", "lineage")}
 
     def tenant_fields(self) -> tuple[str, ...]:
         """See Separating."""
@@ -61,6 +65,13 @@ class KvbmHashing:
     def open_colliding(self, config: PoolConfig) -> CollidingPool:
         """See Colliding."""
         return CollidingPool(config)
+
+
+class OneScheme(KvbmHashing):
+    """What names blocks by a scheme of the caller's choice."""
+
+    def __init__(self, scheme: str) -> None:
+        self.scheme = scheme
 
 
 class CollidingPool:

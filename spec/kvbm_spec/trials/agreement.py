@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from kvbm_spec.elsewhere import answers, ask_elsewhere, name_of
 from kvbm_spec.hashing import FILE
-from kvbm_spec.identity import Identity, Sharing
+from kvbm_spec.identity import Hashing, Identity, Schemed, Sharing
 from kvbm_spec.subject import SubjectError
 from kvbm_spec.trial import Broken, Check, Scene, Script, Trial
-from kvbm_spec.trials.asking import Question, ask, has_field, hasher
+from kvbm_spec.trials.asking import Question, ask, hasher
 
 SAME: Final = "KV-IDN-02"
 ROOT: Final = "KV-IDN-07"
@@ -51,10 +51,20 @@ def another_process_agrees(script: Script) -> None:
 
 def vectors_are_kept(script: Script) -> None:
     """Compare with the vectors of the scheme that the root names, if it is one of them."""
-    scheme = hasher(script).hash_root().partition(":")[0]
+    _compare(script, hasher(script).hash_root().partition(":")[0], hasher(script))
+
+
+def vectors_of_all_schemes_are_kept(script: Script) -> None:
+    """Compare with the vectors of each scheme that the subject has."""
+    assert isinstance(script.subject, Schemed), "asked only of subjects with several schemes"
+    for scheme, hashing in script.subject.schemes().items():
+        _compare(script, scheme, hashing)
+
+
+def _compare(script: Script, scheme: str, hashing: Hashing) -> None:
     for case in _cases():
         fields = {FIELDS[name]: case[name] for name in FIELDS if name in case}
-        if case["scheme"] != scheme or not all(has_field(script, name) for name in fields):
+        if case["scheme"] != scheme or not {*fields} <= {*hashing.identity_fields()}:
             continue
         tokens = case["tokens"]
         question = Question(
@@ -62,7 +72,7 @@ def vectors_are_kept(script: Script) -> None:
             Identity(**fields),
             case["block_size"],
         )
-        keys = ask(script, question)[case.get("first", 0) :]
+        keys = ask(script, question, hashing)[case.get("first", 0) :]
         wanted = [int(digits, 16) for digits in case["sequence_hashes"]]
         what = f"{case['about']}: scheme {scheme} gives {wanted}, and the subject {keys}"
         script.expect(SAME, keys == wanted, what)
@@ -96,6 +106,7 @@ def the_root_is_told(script: Script) -> None:
 TRIALS: Final[tuple[Trial, ...]] = (
     Scene("another process", (SAME, ROOT), "hashing", another_process_agrees),
     Scene("vectors of a scheme", (SAME,), "hashing", vectors_are_kept),
+    Scene("vectors of all schemes", (SAME,), "schemes", vectors_of_all_schemes_are_kept),
     Scene("the root of a hash", (ROOT,), "hashing", the_root_is_told),
 )
 

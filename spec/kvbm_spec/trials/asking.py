@@ -53,12 +53,11 @@ def has_field(script: Script, name: str) -> bool:
     return name in hasher(script).identity_fields()
 
 
-def ask(script: Script, question: Question) -> list[Any]:
-    """Ask for the keys of all full blocks."""
+def ask(script: Script, question: Question, hashing: Hashing | None = None) -> list[Any]:
+    """Ask for the keys of all full blocks: the subject, or one of its schemes."""
+    asked = hashing or hasher(script)
     try:
-        keys = list(
-            hasher(script).block_keys(question.tokens, question.block_size, question.identity)
-        )
+        keys = list(asked.block_keys(question.tokens, question.block_size, question.identity))
     except Exception as crash:
         script.expect(script.clause, False, f"{question} raised {crash!r}")
         raise
