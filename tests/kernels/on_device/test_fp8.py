@@ -104,3 +104,13 @@ def test_a_block_of_zeros_has_scale_one(machine, dtype) -> None:
     assert scale_of(peaks).tolist() == [1.0]
     assert not codes.any()
     assert not back.any()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_a_peak_above_448_scales_needs_the_next_scale(machine, dtype) -> None:
+    next_number = {"bf16": 1.7578125, "fp16": 1.7509765625}[dtype]
+    for peak, scale in ((1.75, 2.0**-8), (next_number, 2.0**-7)):
+        bits = np.array([peak, -peak], TYPES[dtype]).view(np.uint16).reshape(1, 1, -1)
+        peaks, codes, back = run(machine, bits, dtype)
+        assert scale_of(peaks).tolist() == [scale]
+        check(bits, dtype, peaks, codes, back)
