@@ -11,7 +11,7 @@ What this is
             def block_keys(self, tokens, block_size, identity): return my_keys(...)
 
 Interface, as rules of use
-    * A key is an int or bytes, whichever the calls of the subject's own pools take.
+    * A key is an int or bytes. A pool that is opened with `own_keys` takes them.
     * Of an `Identity` only the fields in `identity_fields` are ever set.
     * None says that a field was not given. An empty text was given, and is another value.
     * Same question, same answer: in every pool, process and machine.

@@ -105,6 +105,8 @@ class PoolConfig:
     block_size: int = 4
     duplicates: str = "reject"
     policy: str = "lru"
+    own_keys: bool = False
+    """Whether its keys are those that the subject computes, and not numbers of 64 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ What this is
     weakened on purpose.
 
 Interface, as rules of use
-    * The suite judges scheme `sha256`: the others are those of Dynamo, whose keys are to be
-      equal to Dynamo's, and cannot keep all clauses of identity.
+    * The suite judges the hash of scheme `sha256`: the others are those of Dynamo, whose keys
+      are to be equal to Dynamo's, and cannot keep all clauses of identity.
     * For another scheme derive from `KvbmSubject` and set `scheme`.
 
 Clauses: KV-IDN-01, KV-IDN-02, KV-IDN-03, KV-IDN-04, KV-IDN-05, KV-IDN-06

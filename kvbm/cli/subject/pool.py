@@ -44,7 +44,7 @@ KINDS = {ChangeKind.STORED: "Stored", ChangeKind.REMOVED: "Removed"}
 class PoolManager:
     """One BlockPool. See `kvbm_spec.subject.Manager` for the methods."""
 
-    def __init__(self, config: PoolConfig, scheme: str = "sha256") -> None:
+    def __init__(self, config: PoolConfig, scheme: str = "dynamo") -> None:
         self.told = EventLog(keep=1 << 20)
         self._events = self.told.reader()
         self.pool = BlockPool(

@@ -30,6 +30,9 @@ class KvbmSubject(KvbmHashing, Persisting, Tiering):
         )
 
     def open(self, config: PoolConfig, env: Env) -> KvbmManager:
-        """See Subject. The pool uses neither clock nor seed."""
+        """See Subject. The pool uses neither clock nor seed.
+
+        Numbers of 64 bits are what the keys of the default scheme are.
+        """
         del env
-        return KvbmManager(config, self.scheme)
+        return KvbmManager(config, self.scheme) if config.own_keys else KvbmManager(config)

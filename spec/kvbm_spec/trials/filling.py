@@ -33,7 +33,7 @@ def only_a_full_block_is_staged(script: Script) -> None:
         what = f"the pool names {TOKENS} {key!r}, and block_keys gives {named}"
         script.expect(FULL, named == [key], what)
     for length in range(4):
-        pool: Any = open_pool(script, slots=1)
+        pool: Any = open_pool(script, slots=1, own_keys=True)
         handle = script.call("allocate(1)", pool.allocate, 1)[0]
         _append(script, pool, handle, TOKENS[:length])
         script.refused(FULL, "WrongState", "commit(h)", pool.commit, handle)
@@ -58,7 +58,7 @@ def tokens_that_are_taken_back_leave_no_trace(script: Script) -> None:
     """Reset a block at every length, staged too, and fill it with other tokens."""
     old, new = _key(script, TRACE, TOKENS), _key(script, TRACE, OTHERS)
     for length in range(1, 5):
-        pool: Any = open_pool(script, slots=2)
+        pool: Any = open_pool(script, slots=2, own_keys=True)
         handle = script.call("allocate(1)", pool.allocate, 1)[0]
         _append(script, pool, handle, TOKENS[:length])
         if length == 4:
@@ -79,7 +79,7 @@ def tokens_that_are_taken_back_leave_no_trace(script: Script) -> None:
 
 def what_a_slot_held_is_no_tail(script: Script) -> None:
     """Fill a slot a second time, and stop early: the old tokens behind must not count."""
-    pool: Any = open_pool(script, slots=1)
+    pool: Any = open_pool(script, slots=1, own_keys=True)
     handle = script.call("allocate(1)", pool.allocate, 1)[0]
     _append(script, pool, handle, TOKENS)
     staged, old = script.call("commit(h)", pool.commit, handle)
@@ -101,7 +101,7 @@ def what_a_slot_held_is_no_tail(script: Script) -> None:
 
 def _key(script: Script, clause: str, tokens: Sequence[int]) -> Key:
     """Learn the key of a block in a fresh pool."""
-    pool: Any = open_pool(script, slots=1)
+    pool: Any = open_pool(script, slots=1, own_keys=True)
     handle = script.call("allocate(1)", pool.allocate, 1)[0]
     _append(script, pool, handle, tokens)
     answer = script.call("commit(h)", pool.commit, handle)

@@ -37,7 +37,7 @@ def no_tenant_finds_the_blocks_of_another(script: Script) -> None:
     """Let each publish alone, and all look."""
     tenants = list(_tenants(script))
     for owner in tenants:
-        pool = open_pool(script, slots=4)
+        pool = open_pool(script, slots=4, own_keys=True)
         keys = ask(script, Question(identity=owner))
         handles = publish_chain(script, pool, keys)
         for other in tenants:
@@ -61,7 +61,7 @@ def no_tenant_finds_the_blocks_of_another(script: Script) -> None:
 def two_tenants_share_a_pool_and_nothing_else(script: Script) -> None:
     """Let two publish one prompt: neither takes the place of the other."""
     one, other = [*_tenants(script)][1:3]
-    pool = open_pool(script, slots=6)
+    pool = open_pool(script, slots=6, own_keys=True)
     keys = {each: ask(script, Question(identity=each)) for each in (one, other)}
     for own in keys.values():
         publish_chain(script, pool, own)
@@ -99,7 +99,7 @@ def a_salt_is_not_told(script: Script) -> None:
     identity = PLAIN.having(**dict.fromkeys(_fields(script), RAW))
     with _logged() as told:
         keys = ask(script, Question(identity=identity))
-        pool = open_pool(script, slots=4)
+        pool = open_pool(script, slots=4, own_keys=True)
         handles = publish_chain(script, pool, keys)
         told += [repr(keys), *(repr(event) for event in pool.drain_events())]
         told += [repr(handle) for handle in handles]

@@ -34,7 +34,7 @@ def a_hit_saves_what_the_rule_says(script: Script) -> None:
     tokens = tuple(range(1, 3 * SIZE + 2))
     keys = ask(script, Question(tokens, block_size=SIZE))
     for known in range(len(keys) + 1):
-        pool = open_pool(script, slots=4)
+        pool = open_pool(script, slots=4, own_keys=True)
         release_all(script, pool, publish_chain(script, pool, keys[:known]))
         for length in range(1, len(tokens) + 1):
             text = f"usable_tokens(the first {length}), {known} blocks are registered"

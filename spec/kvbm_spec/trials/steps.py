@@ -8,17 +8,21 @@ from kvbm_spec.subject import Env, Handle, Key, Manager, PoolConfig
 from kvbm_spec.trial import Script
 
 
-def pool_config(script: Script, slots: int) -> PoolConfig:
+def pool_config(script: Script, slots: int, *, own_keys: bool = False) -> PoolConfig:
     """Give a pool of the subject's default policy and answer to duplicates."""
     able = script.subject.capabilities()
-    return PoolConfig(slots=slots, policy=able.policies[0], duplicates=able.duplicates[0])
-
-
-def open_pool(script: Script, slots: int) -> Manager:
-    """Open a pool of the subject's default policy."""
-    manager: Manager = script.call(
-        f"open({slots} slots)", script.subject.open, pool_config(script, slots), Env()
+    return PoolConfig(
+        slots=slots,
+        policy=able.policies[0],
+        duplicates=able.duplicates[0],
+        own_keys=own_keys,
     )
+
+
+def open_pool(script: Script, slots: int, *, own_keys: bool = False) -> Manager:
+    """Open a pool of the subject's default policy."""
+    config = pool_config(script, slots, own_keys=own_keys)
+    manager: Manager = script.call(f"open({slots} slots)", script.subject.open, config, Env())
     return manager
 
 
