@@ -390,3 +390,28 @@ def test_an_onboarder_can_be_waited_for_until_its_loads_hold_nothing():
     assert not waiting.is_alive(), "nobody woke who waits"
     assert loader.wait(0)
     assert device.pool.available_blocks() == 4
+
+
+@pytest.mark.clause("KV-TIR-05", "KV-LIF-09", "KV-LIV-01")
+def test_what_arrives_and_cannot_be_published_is_a_miss_and_nothing_is_lost(monkeypatch, caplog):
+    """A sink of the target's events may raise, for one. The source did nothing wrong."""
+    device, host, _ = tiers = three()
+    store(host, [1, 2]).release()
+    mover = HandMover()
+    loader = onboarder(tiers, mover)
+    onboarding = loader.onboard([1, 2])
+
+    def refuse(_blocks):
+        raise RuntimeError("injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(device.pool, "register_blocks", refuse)
+        mover.finish()
+    assert len(onboarding.wait(0)) == 0
+    assert "could not be published" in caplog.text
+    assert loader.wait(0)
+    assert device.pool.available_blocks() == 4
+    assert host.pool.contains([1, 2]) == [True, True]
+    again = loader.onboard([1, 2])
+    mover.finish()
+    assert again.wait(0).sequence_hashes() == [1, 2]
