@@ -14,10 +14,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from kvbm_spec import clauses, command, replayed, report, status
+from kvbm_spec import run as suite
 from kvbm_spec.checks import CHECKS
 from kvbm_spec.explore import Findings, explore, replay, shortest
 from kvbm_spec.moves import Scope
 from kvbm_spec.operations import Op
+from kvbm_spec.profiles import PROFILES
 from kvbm_spec.run import Report, _Judge, run
 from kvbm_spec.status import Expectations, Status, read_expectations
 from kvbm_spec.subject import Capabilities, Event, PoolConfig
@@ -307,6 +309,19 @@ def test_a_gate_that_failed_does_not_let_a_clause_pass_that_was_not_reached() ->
     assert judged("KV-EVC-02").status is Status.BLOCKED
 
 
+class Clumsy(KvbmManager):
+    """Cannot register."""
+
+    def register(self, handle):
+        raise KeyError(handle)
+
+
+class ClumsySubject(LruOnly):
+    def open(self, config, env) -> KvbmManager:
+        del env
+        return Clumsy(config)
+
+
 def test_a_history_is_not_made_so_short_that_its_handles_are_never_given() -> None:
     """Without the release the second allocation gives nothing, and h1 would be nobody's."""
     config = PoolConfig(slots=1)
@@ -317,6 +332,18 @@ def test_a_history_is_not_made_so_short_that_its_handles_are_never_given() -> No
         Op("stage", handle="h1", keys=(0,)),
         Op("register", handle="h2"),
     ]
-    failure, _ = replay(SilentSubject(), config, ops)
+    failure, _ = replay(ClumsySubject(), config, ops)
     assert failure is not None
-    assert [step.op for step in shortest(SilentSubject(), failure).steps] == ops
+    assert failure.clause == "KV-LIF-01"
+    assert [step.op for step in shortest(ClumsySubject(), failure).steps] == ops
+
+
+def test_the_smoke_profile_searches_at_random_in_one_pool_and_ci_in_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("explore", "search", "_trials"):
+        monkeypatch.setattr(suite, name, lambda *_: Findings())
+    for profile, exhaustive, random in (("smoke", 2, 1), ("ci", 12, 12)):
+        names = [name for _, name in suite._searches(KvbmSubject(), PROFILES[profile])]
+        assert sum("random" in name for name in names) == random
+        assert sum("slots" in name for name in names) == exhaustive + random

@@ -30,13 +30,14 @@ def a_callback_may_call_back(script: Script) -> None:
 
     def called_back(kind: str, key: Key | None) -> None:
         heard.append((kind, key))
-        if not _ends(lambda: _look(manager)):
+        if not _ends(lambda: _look(manager), PATIENCE):
             stuck.append("another thread waits for the lock that the callback was called with")
         with suppress(SubjectError):  # allowed or rejected: both are answers
             _look(manager)
 
     script.call("subscribe(callback)", manager.subscribe, called_back)
-    returned = _ends(lambda: publish(script, manager, 0))
+    # Longer than the callback waits for the thread beside it: that is told in its own words.
+    returned = _ends(lambda: publish(script, manager, 0), 4 * PATIENCE)
     script.expect(FREE, returned, "a callback that calls the manager never returns")
     script.expect(FREE, not stuck, "; ".join(stuck))
     script.expect(FREE, ("Stored", 0) in heard, f"the callback heard {heard}, and not of K0")
@@ -48,7 +49,7 @@ def _look(manager: Any) -> None:
         manager.release(handle)
 
 
-def _ends(act: Callable[[], object]) -> bool:
+def _ends(act: Callable[[], object], patience: float) -> bool:
     """Run `act` in a thread of its own; tell whether it ended. What it raises is raised."""
     raised: list[BaseException] = []
 
@@ -60,7 +61,7 @@ def _ends(act: Callable[[], object]) -> bool:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(patience)
     if raised:
         raise raised[0]
     return not thread.is_alive()

@@ -58,6 +58,25 @@ class LeavesFirst(ListPool):
         return leaf
 
 
+class UsedGoesFirst(LeavesFirst):
+    """Evicts leaves only, but what was looked for alone goes before them."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.used: set[Key] = set()
+
+    def scan(self, keys: Sequence[Key]) -> dict[Key, Ticket]:
+        self.used.update(keys)
+        return super().scan(keys)
+
+    def victim(self) -> int:
+        used = [slot for slot in self.resting if self.slots[slot].key in self.used]
+        if not used or len(self.used) > 1:
+            return super().victim()
+        self.resting.remove(used[0])
+        return used[0]
+
+
 class LeaksAThread(ListPool):
     def __init__(self, total: int) -> None:
         super().__init__(total)
@@ -86,6 +105,21 @@ class GivesTwice(Locked):
             if slot in self.free:
                 self.free.remove(slot)
         return [self.ticket(slot) for slot in slots]
+
+
+class GivesUp(Locked):
+    """Says that there is nothing when somebody else is at work."""
+
+    def allocate(self, n: int) -> list[Ticket] | None:
+        if not self.lock.acquire(blocking=False):
+            return None
+        self.lock.release()
+        return super().allocate(n)
+
+    def release(self, handle: Ticket) -> None:
+        with self.lock:
+            threading.Event().wait(0.001)
+            ListPool.release(self, handle)
 
 
 class TwoAreFirst(Locked):
@@ -130,6 +164,7 @@ BROKEN: tuple[tuple[type[ListPool], str, Declared, str], ...] = (
     (TakesAnything, "owners", {"owners": True}, "KV-OWN-02"),
     (SaysStale, "owners", {"owners": True}, "KV-OWN-02"),
     (ListPool, "prefix closed", {"prefix_closed": ("lru",)}, "KV-EVC-04"),
+    (UsedGoesFirst, "prefix closed", {"prefix_closed": ("lru",)}, "KV-EVC-04"),
     (LeaksAThread, "", {}, "KV-SHD-03"),
     (LeaksADescriptor, "", {}, "KV-SHD-03"),
     (CutsKeys, "", {}, "KV-REG-03"),
@@ -137,6 +172,7 @@ BROKEN: tuple[tuple[type[ListPool], str, Declared, str], ...] = (
     (GivesTwice, "threads", {"threads": True}, "KV-CON-02"),
     (TwoAreFirst, "threads", {"threads": True}, "KV-CON-02"),
     (GivesTwice, "threads", {"threads": True}, "KV-CON-01"),
+    (GivesUp, "threads", {"threads": True}, "KV-CON-01"),
 )
 
 

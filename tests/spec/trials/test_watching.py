@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -83,6 +84,14 @@ class CallsWithItsLock(Locked, Able):
     """Calls back with its lock held, so that others wait, and a call back never returns."""
 
 
+class CallsWithALockOfItsOwn(CallsWithItsLock):
+    """The same with a lock that lets its own thread in again: only others wait."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.lock = threading.RLock()
+
+
 class ForgetsToCall(Able):
     def subscribe(self, callback: Callable[[str, Key | None], None]) -> None:
         del callback
@@ -117,6 +126,7 @@ BROKEN: tuple[tuple[type[ListPool], str, Declared, str], ...] = (
     (EverySpanIsTheFirst, "numbered events", {}, "KV-EVT-07"),
     (NoParents, "numbered events", {}, "KV-EVT-07"),
     (CallsWithItsLock, "callbacks", {}, "KV-CON-03"),
+    (CallsWithALockOfItsOwn, "callbacks", {}, "KV-CON-03"),
     (ForgetsToCall, "callbacks", {}, "KV-CON-03"),
     *(
         (miscounting(name, by), "counters", {}, "KV-OBS-01")
