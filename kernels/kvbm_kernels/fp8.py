@@ -248,61 +248,59 @@ def make_quantize_fp8(dtype: str, wide: int) -> Any:
     """Write the kernel for one type; `wide`: 16 numbers in a step, else one."""
     codes = CODES[dtype]
     u32, u64 = np.uint32, np.uint64
-    together, threads = u32(TOGETHER if wide else 1), u32(THREADS)
 
     @device_function("uint64", "uint64", "uint64", "float32")
-    def eight(low: Any, high: Any, inverse: Any) -> Any:
-        upper = u64(codes(high, inverse))
-        return u64(u64(codes(low, inverse)) | u64(upper << u64(32)))
+    def eight(low: Any, high: Any, scale: Any) -> Any:
+        upper = u64(codes(high, inverse(scale)))
+        return u64(u64(codes(low, inverse(scale))) | u64(upper << u64(32)))
 
-    def quantize_fp8(
-        dst: Any, src: Any, dst_parts: Any, dst_stride: Any, src_parts: Any, src_stride: Any,
-        peaks: Any, count: Any, per_block: Any, regions: Any, pieces: Any,
-    ) -> None:  # fmt: skip
-        me = u32(cuda.threadIdx.x)
-        unit = u32(cuda.blockIdx.x)
-        while unit < u32(regions * pieces):
-            region = u32(unit // pieces)
-            at = region_at(src, src_parts, src_stride, region)  # (count,) of 2 bytes
-            to = region_at(dst, dst_parts, dst_stride, region)  # (count,) of 1 byte
-            scale = device_scale(load4(peaks + u64(4) * u64(u32(region // per_block))))
-            inverse = number(u32(u32(0x7F000000) - bits_of(scale)))  # exact: a power of two
-            steps = u32(count // together)
-            first, last = piece_of(unit, pieces, steps)
-            i = u32(first + me)
-            while i < last:
-                if wide:
-                    begin = at + u64(2 * TOGETHER) * u64(i)
-                    a, b = load16(begin)
-                    c, d = load16(begin + u64(16))
-                    store16(
-                        to + u64(TOGETHER) * u64(i), (eight(a, b, inverse), eight(c, d, inverse))
-                    )
-                else:
-                    code = codes(u64(load2(at + u64(2) * u64(i))), inverse)
-                    store1(to + u64(i), u32(code & u32(0xFF)))
-                i = u32(i + threads)
-            k = u32(u32(steps * together) + me)  # numbers beyond the last whole step
-            if u32(unit % pieces) == u32(0) and k < count:
-                code = codes(u64(load2(at + u64(2) * u64(k))), inverse)
-                store1(to + u64(k), u32(code & u32(0xFF)))
-            unit = u32(unit + u32(cuda.gridDim.x))
+    @device_function("void", "uint64", "uint64", "uint32", "float32")
+    def one(to: Any, at: Any, k: Any, scale: Any) -> None:
+        code = codes(u64(load2(at + u64(2) * u64(k))), inverse(scale))
+        store1(to + u64(k), u32(code & u32(0xFF)))
 
-    return quantize_fp8
+    @device_function("void", "uint64", "uint64", "uint32", "float32")
+    def many(to: Any, at: Any, i: Any, scale: Any) -> None:
+        begin = at + u64(2 * TOGETHER) * u64(i)
+        a, b = load16(begin)
+        c, d = load16(begin + u64(16))
+        store16(to + u64(TOGETHER) * u64(i), (eight(a, b, scale), eight(c, d, scale)))
+
+    return _converting(many, one, wide)
 
 
 def make_dequantize_fp8(dtype: str, wide: int) -> Any:
     """Write the kernel for one type; `wide`: 16 numbers in a step, else one."""
     numbers = NUMBERS[dtype]
     u32, u64 = np.uint32, np.uint64
-    together, threads = u32(TOGETHER if wide else 1), u32(THREADS)
 
     @device_function("uint64x2", "uint64", "float32")
     def eight(codes: Any, scale: Any) -> Any:
         low, high = u32(codes & u64(0xFFFFFFFF)), u32(codes >> u64(32))
         return numbers(low, scale), numbers(high, scale)
 
-    def dequantize_fp8(
+    @device_function("void", "uint64", "uint64", "uint32", "float32")
+    def one(to: Any, at: Any, k: Any, scale: Any) -> None:
+        word = numbers(u32(load1(at + u64(k))), scale)
+        store2(to + u64(2) * u64(k), u32(word & u64(0xFFFF)))
+
+    @device_function("void", "uint64", "uint64", "uint32", "float32")
+    def many(to: Any, at: Any, i: Any, scale: Any) -> None:
+        a, b = load16(at + u64(TOGETHER) * u64(i))
+        begin = to + u64(2 * TOGETHER) * u64(i)
+        store16(begin, eight(a, scale))
+        store16(begin + u64(16), eight(b, scale))
+
+    return _converting(many, one, wide)
+
+
+def _converting(many: Any, one: Any, wide: int) -> Any:
+    """Write the kernel that converts by `many`, a step of 16 numbers, and by `one`."""
+    u32, u64 = np.uint32, np.uint64
+    together, threads = u32(TOGETHER if wide else 1), u32(THREADS)
+    step = many if wide else one
+
+    def convert(
         dst: Any, src: Any, dst_parts: Any, dst_stride: Any, src_parts: Any, src_stride: Any,
         peaks: Any, count: Any, per_block: Any, regions: Any, pieces: Any,
     ) -> None:  # fmt: skip
@@ -310,26 +308,24 @@ def make_dequantize_fp8(dtype: str, wide: int) -> Any:
         unit = u32(cuda.blockIdx.x)
         while unit < u32(regions * pieces):
             region = u32(unit // pieces)
-            at = region_at(src, src_parts, src_stride, region)  # (count,) of 1 byte
-            to = region_at(dst, dst_parts, dst_stride, region)  # (count,) of 2 bytes
+            at = region_at(src, src_parts, src_stride, region)  # (count,)
+            to = region_at(dst, dst_parts, dst_stride, region)  # (count,)
             scale = device_scale(load4(peaks + u64(4) * u64(u32(region // per_block))))
             steps = u32(count // together)
             first, last = piece_of(unit, pieces, steps)
             i = u32(first + me)
             while i < last:
-                if wide:
-                    a, b = load16(at + u64(TOGETHER) * u64(i))
-                    begin = to + u64(2 * TOGETHER) * u64(i)
-                    store16(begin, eight(a, scale))
-                    store16(begin + u64(16), eight(b, scale))
-                else:
-                    word = numbers(u32(load1(at + u64(i))), scale)
-                    store2(to + u64(2) * u64(i), u32(word & u64(0xFFFF)))
+                step(to, at, i, scale)
                 i = u32(i + threads)
             k = u32(u32(steps * together) + me)  # numbers beyond the last whole step
             if u32(unit % pieces) == u32(0) and k < count:
-                word = numbers(u32(load1(at + u64(k))), scale)
-                store2(to + u64(2) * u64(k), u32(word & u64(0xFFFF)))
+                one(to, at, k, scale)
             unit = u32(unit + u32(cuda.gridDim.x))
 
-    return dequantize_fp8
+    return convert
+
+
+@device_function("float32", "float32")
+def inverse(scale: Any) -> Any:
+    """Invert a scale exactly: it is a power of two."""
+    return number(np.uint32(np.uint32(0x7F000000) - bits_of(scale)))
