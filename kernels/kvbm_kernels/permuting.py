@@ -69,9 +69,8 @@ def universal_from_block(
     blocks
         How many CUDA blocks may run.
     """
-    inside = universal(shape, universal_addresses, first_layer=first_layer, layers=layers)
-    pages = paged(shape, order, block_addresses, inside.regions.parts // shape.outer)
-    return permute(inside, pages, blocks=blocks)
+    whole, pages = _both(universal_addresses, block_addresses, shape, order, first_layer, layers)
+    return permute(whole, pages, blocks=blocks)
 
 
 def block_from_universal(
@@ -85,9 +84,21 @@ def block_from_universal(
     blocks: int = BLOCKS,
 ) -> Works:
     """Scatter universal blocks into paged regions: the inverse, with the same parameters."""
-    inside = universal(shape, universal_addresses, first_layer=first_layer, layers=layers)
-    pages = paged(shape, order, block_addresses, inside.regions.parts // shape.outer)
-    return permute(pages, inside, blocks=blocks)
+    whole, pages = _both(universal_addresses, block_addresses, shape, order, first_layer, layers)
+    return permute(pages, whole, blocks=blocks)
+
+
+def _both(
+    universal_addresses: ArrayLike,
+    block_addresses: ArrayLike,
+    shape: BlockShape,
+    order: Order,
+    first_layer: int,
+    layers: int | None,
+) -> tuple[Rows, Rows]:
+    """Give the rows of the universal blocks, and those of their pages."""
+    whole = universal(shape, universal_addresses, first_layer=first_layer, layers=layers)
+    return whole, paged(shape, order, block_addresses, whole.regions.parts // shape.outer)
 
 
 def transpose_nhd_hnd(
