@@ -32,6 +32,7 @@ from kvbm_kernels.regions import (
     cut,
     piece_of,
     region_at,
+    whole_numbers,
     widest,
 )
 from kvbm_kernels.work import BLOCKS, Kernel, Work, Works
@@ -60,18 +61,16 @@ def copy_blocks(
     Raises
     ------
     ValueError
-        The counts differ, a size is negative, or a target overlaps another region.
+        The counts differ, a size is no whole number of bytes, or a target overlaps another region.
 
     Complexity
     ----------
     O(bases · log(bases)), and O(regions · log(regions)) if ragged.
     """
     check_same_count(dst, src)
-    sizes = np.asarray(size)
-    if sizes.size and (sizes.dtype.kind not in "iu" or int(sizes.min()) < 0):
-        raise ValueError(f"size = {size!r}: must be whole numbers of bytes, not below 0")
+    sizes = whole_numbers("size", size)
     if sizes.ndim:
-        return _ragged(dst, src, sizes.astype(np.uint64), blocks)
+        return _ragged(dst, src, sizes, blocks)
     size = int(sizes)
     if not (len(dst) and size):
         return ()

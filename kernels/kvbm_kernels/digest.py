@@ -31,7 +31,7 @@ from kvbm_kernels.access import add8, load8, load16
 from kvbm_kernels.device import device_function
 from kvbm_kernels.filling import fill_words
 from kvbm_kernels.pattern import STEP, Region, mix, mix_words
-from kvbm_kernels.regions import THREADS, Regions, check_disjoint, cut, piece_of, region_at
+from kvbm_kernels.regions import THREADS, Regions, cut, piece_of, region_at, results_at
 from kvbm_kernels.words import load_bytes, scramble, way
 from kvbm_kernels.work import BLOCKS, Kernel, Work, Works
 
@@ -43,7 +43,7 @@ PARAMETERS = (
 )
 
 
-def digest(regions: Iterable[Region]) -> int:
+def digest(regions: Iterable[Region | bytes]) -> int:
     """Give the digest of one block from its regions, on the host. O(bytes).
 
     Examples
@@ -81,17 +81,14 @@ def checksum_blocks(
     Raises
     ------
     ValueError
-        The regions are no whole number of blocks, or `results` lies inside one or is unaligned.
+        The regions are no whole number of blocks, or `results` overlaps one or is unaligned.
     """
     if size < 0 or regions_per_block < 1 or len(src) % regions_per_block:
         raise ValueError(f"{len(src)} regions of {size} bytes: no blocks of {regions_per_block}")
     if not len(src):
         return ()
-    words = Regions.at([results])
-    if words.alignment() < 8:
-        raise ValueError(f"results at {results:#x}: must be a multiple of 8")
     count = len(src) // regions_per_block
-    check_disjoint(words, 8 * count, src, size)
+    words = results_at(results, 8, count, src, size)
     prepared = fill_words(words, 8 * count, size * regions_per_block)
     if not size:
         return prepared

@@ -9,7 +9,7 @@ Interface, as rules of use
     * fill_pattern() and verify_pattern() take for each region the key, the layer and the outer
       index that its bytes follow from, as `pattern.pattern` does.
     * verify_pattern() leaves for each region the index of its first wrong byte, or
-      `NONE_WRONG`, in `results`: 64-bit words, one for each region, at a multiple of 16.
+      `NONE_WRONG`, in `results`: 64-bit words, one for each region, at a multiple of 8.
 
 Twins: `pattern.fill_pattern`, `pattern.verify_pattern`.
 """
@@ -30,9 +30,12 @@ from kvbm_kernels.regions import (
     Regions,
     check_apart,
     check_disjoint,
+    check_size,
     cut,
     piece_of,
     region_at,
+    results_at,
+    whole_numbers,
 )
 from kvbm_kernels.words import load_bytes, scramble, store_bytes, way
 from kvbm_kernels.work import BLOCKS, Kernel, Work, Works
@@ -55,8 +58,9 @@ def zero_blocks(dst: Regions, size: int, *, blocks: int = BLOCKS) -> Works:
 
 def fill_words(dst: Regions, size: int, word: int, *, blocks: int = BLOCKS) -> Works:
     """Write one 64-bit word again and again to each region; the last one may be cut."""
-    nothing = np.zeros(1, np.uint64)
-    return _writing(dst, size, make_fill, (0,), (dst.bases, nothing), word, blocks)
+    if not 0 <= word < 2**64:
+        raise ValueError(f"word = {word}: must be in 0 … 2**64 - 1")
+    return _writing(dst, size, None, word, blocks)
 
 
 def fill_pattern(
@@ -70,7 +74,7 @@ def fill_pattern(
 ) -> Works:
     """Write to each region the bytes that follow from its key, layer and outer index."""
     seeds = _seeds(dst, keys, layers, outers)
-    return _writing(dst, size, make_fill, (1,), (dst.bases, seeds), 0, blocks)
+    return _writing(dst, size, seeds, 0, blocks)
 
 
 def verify_pattern(
@@ -84,17 +88,15 @@ def verify_pattern(
     blocks: int = BLOCKS,
 ) -> Works:
     """Leave at `results` the index of each region's first byte that is not the pattern's."""
+    check_size(size)
     seeds = _seeds(src, keys, layers, outers)
     if not len(src):
         return ()
-    words = Regions.at([results])
-    if words.alignment() < 8:
-        raise ValueError(f"results at {results:#x}: must be a multiple of 8")
-    check_disjoint(words, 8 * len(src), src, size)
+    words = results_at(results, 8, len(src), src, size)
     prepared = fill_words(words, 8 * len(src), NONE_WRONG)
     if not size:
         return prepared
-    return (*prepared, _work(src, size, make_verify, (), (src.bases, seeds), results, blocks))
+    return (*prepared, _work(make_verify, (), src, size, seeds, results, blocks))
 
 
 def _seeds(
@@ -103,48 +105,39 @@ def _seeds(
     """Give `mix(mix(mix(key) ^ layer) ^ outer)` of each region."""
     seeds = np.zeros(len(regions), np.uint64)
     for name, values in (("keys", keys), ("layers", layers), ("outers", outers)):
-        numbers = np.asarray(values)
-        if numbers.dtype.kind not in "iu" and numbers.size:
-            raise ValueError(f"{name} of type {numbers.dtype}: must be integers")
+        numbers = whole_numbers(name, values)
         if numbers.shape != (len(regions),):
             raise ValueError(f"{name} of shape {numbers.shape}: must be one for each region")
-        if numbers.dtype.kind == "i" and (numbers < 0).any():
-            raise ValueError(f"{name}: must be in 0 … 2**64 - 1")
-        seeds = mix_words(seeds ^ numbers.astype(np.uint64))
+        seeds = mix_words(seeds ^ numbers)
     return seeds
 
 
 def _writing(
-    dst: Regions,
-    size: int,
-    make: Any,
-    constants: tuple[int, ...],
-    tables: Any,
-    word: int,
-    blocks: int,
+    dst: Regions, size: int, seeds: NDArray[np.uint64] | None, word: int, blocks: int
 ) -> Works:
-    if size < 0:
-        raise ValueError(f"size = {size}: must not be negative")
+    """Write patterns, or one word where there are no seeds."""
+    check_size(size)
     if not (len(dst) and size):
         return ()
     check_apart(dst, size)
     check_disjoint(dst, size)
-    return (_work(dst, size, make, constants, tables, word, blocks),)
+    patterned, table = (0, np.zeros(1, np.uint64)) if seeds is None else (1, seeds)
+    return (_work(make_fill, (patterned,), dst, size, table, word, blocks),)
 
 
 def _work(
-    regions: Regions,
-    size: int,
     make: Any,
     constants: tuple[int, ...],
-    tables: Any,
+    regions: Regions,
+    size: int,
+    seeds: NDArray[np.uint64],
     word: int,
     blocks: int,
 ) -> Work:
     kernel = Kernel(make, (way(regions), *constants), PARAMETERS)
     pieces, grid = cut(len(regions), -(-size // 8), blocks)
     numbers = (regions.parts, regions.stride, word, size, len(regions), pieces)
-    return Work(kernel, tables, numbers, grid)
+    return Work(kernel, (regions.bases, seeds), numbers, grid)
 
 
 @device_function("uint64", "uint64", "uint32")

@@ -29,6 +29,7 @@ from kvbm_kernels.device import device_function
 from kvbm_kernels.e4m3 import CODES, NUMBERS, PEAKS, bits_of, device_scale, number
 from kvbm_kernels.filling import zero_blocks
 from kvbm_kernels.regions import (
+    MOST,
     THREADS,
     Regions,
     check_apart,
@@ -37,6 +38,7 @@ from kvbm_kernels.regions import (
     cut,
     piece_of,
     region_at,
+    results_at,
 )
 from kvbm_kernels.work import BLOCKS, Kernel, Work, Works
 
@@ -66,10 +68,9 @@ def peak_blocks(
     _aligned("source", src, 2)
     if not len(src):
         return ()
-    words = Regions.at([peaks])
-    size = 4 * (len(src) // regions_per_block)
-    check_disjoint(words, size, src, 2 * count)
-    prepared = zero_blocks(words, size)
+    number_of_blocks = len(src) // regions_per_block
+    words = results_at(peaks, 4, number_of_blocks, src, 2 * count)
+    prepared = zero_blocks(words, 4 * number_of_blocks)
     if not count:
         return prepared
     wide = _wide(src)
@@ -108,7 +109,8 @@ def quantize_fp8(
     Raises
     ------
     ValueError
-        The counts do not fit, an address is unaligned, or a target overlaps another region.
+        The counts do not fit, an address is unaligned, or a target overlaps another region or
+        the peaks.
     """
     _check(src, count, regions_per_block, dtype, peaks)
     _aligned("source", src, 2)
@@ -153,6 +155,7 @@ def _moving(
         return ()
     check_apart(dst, sizes[0])
     check_disjoint(dst, sizes[0], src, sizes[1])
+    check_disjoint(dst, sizes[0], Regions.at([peaks]), 4 * (len(dst) // regions_per_block))
     wide = _wide(dst, src)
     numbers, grid = _numbers(count, wide, regions_per_block, len(dst), peaks, blocks)
     where = (dst.parts, dst.stride, src.parts, src.stride)
@@ -171,6 +174,8 @@ def _check(src: Regions, count: int, regions_per_block: int, dtype: str, peaks: 
         raise ValueError(f"dtype = {dtype!r}: must be one of {sorted(CODES)}")
     if count < 0 or regions_per_block < 1 or len(src) % regions_per_block:
         raise ValueError(f"{len(src)} regions of {count} numbers: no blocks of {regions_per_block}")
+    if count > MOST:
+        raise ValueError(f"a region of {count} numbers: kernels count to {MOST}")
     if peaks <= 0 or peaks % 4:
         raise ValueError(f"peaks at {peaks:#x}: must be a multiple of 4, not null")
 
@@ -192,7 +197,7 @@ def _numbers(
 
 
 def make_peak_blocks(dtype: str, wide: int) -> Any:
-    """Write the kernel for one type; `wide`: 8 numbers in a step, else one."""
+    """Write the kernel for one type; `wide`: 16 numbers in a step, else one."""
     peak = PEAKS[dtype]
     u32, u64 = np.uint32, np.uint64
     together, threads = u32(TOGETHER if wide else 1), u32(THREADS)

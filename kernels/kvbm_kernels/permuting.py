@@ -24,6 +24,7 @@ Twin: a transposition and a slice in NumPy, as the tests write them: for HND,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,8 @@ def transpose_nhd_hnd(
     The tables have one address for each region; it does not matter of which block and layer.
     """
     other = Order.HND if order is Order.NHD else Order.NHD
-    return permute(
-        paged(shape, other, dst, layers=1), paged(shape, order, src, layers=1), blocks=blocks
-    )
+    region = replace(shape, layers=1, outer=1)
+    return permute(paged(region, other, dst), paged(region, order, src), blocks=blocks)
 
 
 def slice_heads(dst: Rows, src: Rows, start: int, *, blocks: int = BLOCKS) -> Works:

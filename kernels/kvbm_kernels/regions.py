@@ -54,20 +54,18 @@ class Regions:
         Raises
         ------
         ValueError
-            An address is null or no 64-bit number, or the numbers make no sense.
+            An address is null or not in 0 … 2**64 - 1, or parts and stride make no sense.
 
         Complexity
         ----------
         O(bases).
         """
-        bases = np.asarray(addresses)
-        if bases.size and bases.dtype.kind not in "iu":
-            raise ValueError(f"addresses of type {bases.dtype}: must be integers")
-        if (bases.dtype.kind == "i" and (bases < 0).any()) or not bases.all():
-            raise ValueError("a null or negative address in a table: every region has one")
+        bases = whole_numbers("addresses", addresses).ravel()
+        if not bases.all():
+            raise ValueError("a null address in a table: every region has one")
         if parts < 1 or stride < 0 or (parts > 1 and stride == 0):
             raise ValueError(f"{parts} parts {stride} bytes apart: must be at least one, apart")
-        return Regions(np.ascontiguousarray(bases.ravel(), np.uint64), parts, stride)
+        return Regions(bases, parts, stride)
 
     def __len__(self) -> int:
         return self.bases.size * self.parts
@@ -91,6 +89,36 @@ class Regions:
         if self.parts > 1:
             bits |= self.stride
         return bits & -bits
+
+
+def whole_numbers(name: str, values: ArrayLike) -> Table:
+    """Take integers of 64 bits, contiguous; refuse others by name.
+
+    NumPy by itself makes floats of a list that has both small and huge integers.
+    """
+    given = np.asarray(values)
+    if given.dtype.kind not in "iu":
+        given = np.asarray(values, object)
+        if not all(isinstance(each, int | np.integer) for each in given.flat):
+            raise ValueError(f"{name}: must be integers")
+    if given.size and not 0 <= int(given.min()) <= int(given.max()) < 2**64:
+        raise ValueError(f"{name}: must be in 0 … 2**64 - 1")
+    return np.asarray(given, np.uint64, order="C")
+
+
+def check_size(size: int) -> None:
+    """Refuse a number of bytes below 0."""
+    if size < 0:
+        raise ValueError(f"size = {size}: must not be negative")
+
+
+def results_at(address: int, width: int, count: int, src: Regions, src_size: int) -> Regions:
+    """Give the place of `count` results, `width` bytes each; it is aligned and apart from `src`."""
+    results = Regions.at([address])
+    if results.alignment() < width:
+        raise ValueError(f"results at {address:#x}: must be a multiple of {width}")
+    check_disjoint(results, width * count, src, src_size)
+    return results
 
 
 def check_apart(regions: Regions, size: int) -> None:
@@ -120,7 +148,9 @@ def check_disjoint(
     Raises
     ------
     ValueError
-        Two regions share a byte. It names the address.
+        Two regions share a byte. It names the address. Where regions of targets reach beyond the
+        next one under their base, as rows of a universal block do, all from the first to the last
+        is taken.
 
     Complexity
     ----------
@@ -128,7 +158,7 @@ def check_disjoint(
     """
     sources = Regions(np.empty(0, np.uint64)) if src is None else src
     clash = _clash(dst.bases, sources.bases, dst.extent(dst_size), sources.extent(src_size))
-    if clash and dst.apart(dst_size) and sources.apart(src_size):  # bases may be interleaved
+    if clash and dst.apart(dst_size):  # what lies under several bases may be interleaved
         clash = _clash(dst.addresses(), sources.addresses(), dst_size, src_size)
     if clash:
         raise ValueError(clash)
@@ -176,8 +206,11 @@ def cut(regions: int, steps: int, blocks: int) -> tuple[int, int]:
     Returns
     -------
     pieces, grid
-        No piece is below four accesses a thread, for those are under way together.
+        Pieces have at least four accesses a thread, for those are under way together; the last
+        ones of a region have what is left.
     """
+    if blocks < 1:
+        raise ValueError(f"blocks = {blocks}: must be at least 1")
     if steps > MOST:
         raise ValueError(f"a region of {steps} accesses: kernels count to {MOST}")
     pieces = max(1, min(blocks // regions, steps // (4 * THREADS)))

@@ -12,6 +12,7 @@ from kvbm_kernels.copying import copy_blocks
 from kvbm_kernels.digest import checksum_blocks, digest
 from kvbm_kernels.filling import fill_pattern, fill_words, verify_pattern, zero_blocks
 from kvbm_kernels.fp8 import dequantize_fp8, peak_blocks, quantize_fp8
+from kvbm_kernels.pattern import STEP, mix
 from kvbm_kernels.permuting import (
     block_from_universal,
     merge_heads,
@@ -33,16 +34,28 @@ near = Regions.at([1 << 20, 1 << 21])
 # ── tables ────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("table", [[4096, 0], [0], np.zeros(3, np.uint64), [-16]])
-def test_a_null_or_negative_address_is_refused(table) -> None:
-    with pytest.raises(ValueError, match="null or negative address"):
+@pytest.mark.parametrize("table", [[4096, 0], [0], np.zeros(3, np.uint64)])
+def test_a_null_address_is_refused(table) -> None:
+    with pytest.raises(ValueError, match="a null address"):
         Regions.at(table)
 
 
-@pytest.mark.parametrize("table", [[1.5], ["a"]])
+@pytest.mark.parametrize("table", [[-16], [2**64], [4096, 2**64], [2**63, -1], np.array([-1])])
+def test_an_address_that_no_machine_has_is_refused(table) -> None:
+    with pytest.raises(ValueError, match=r"addresses: must be in 0 … 2\*\*64 - 1"):
+        Regions.at(table)
+
+
+@pytest.mark.parametrize("table", [[1.5], ["a"], [2**63, 1.5], np.array([4096.0]), [None]])
 def test_an_address_that_is_no_integer_is_refused(table) -> None:
-    with pytest.raises(ValueError, match="must be integers"):
+    with pytest.raises(ValueError, match="addresses: must be integers"):
         Regions.at(table)
+
+
+def test_small_and_huge_integers_go_into_one_table() -> None:
+    assert Regions.at([16, 2**64 - 16]).bases.tolist() == [16, 2**64 - 16]
+    (work,) = fill_pattern(far, 8, [1, 2**64 - 1], [0, 0], [0, 0])
+    assert work.tables[1].tolist() == [mix(mix(mix(key))) for key in (1, 2**64 - 1)]
 
 
 @pytest.mark.parametrize(("parts", "stride"), [(0, 1), (2, 0), (1, -1)])
@@ -115,6 +128,10 @@ def test_interleaved_blocks_of_layers_that_do_not_touch_are_allowed() -> None:
     assert copy_blocks(Regions.at([4096, 4196], 3, 1000), Regions.at([9000, 9100], 3, 1000), 100)
 
 
+def test_sources_that_run_into_each_other_between_targets_are_allowed() -> None:
+    assert copy_blocks(Regions.at([4096], 2, 1000), Regions.at([4196], 2, 50), 100)
+
+
 def test_regions_that_run_into_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="they overlap"):
         copy_blocks(Regions.at([1 << 20], 2, 50), Regions.at([1 << 30], 2, 100), 100)
@@ -157,23 +174,32 @@ def test_nothing_to_do_is_no_work(works) -> None:
     ("call", "message"),
     [
         (lambda: copy_blocks(far, none, 8), "0 source regions for 2 target regions"),
-        (lambda: copy_blocks(far, near, -1), "not below 0"),
-        (lambda: copy_blocks(far, near, 1.5), "whole numbers of bytes"),
+        (lambda: copy_blocks(far, near, -1), "size: must be in 0"),
+        (lambda: copy_blocks(far, near, [8, -1]), "size: must be in 0"),
+        (lambda: copy_blocks(far, near, 1.5), "size: must be integers"),
+        (lambda: copy_blocks(far, near, 8, blocks=0), "blocks = 0: must be at least 1"),
+        (lambda: zero_blocks(far, 8, blocks=-1), "blocks = -1: must be at least 1"),
         (lambda: copy_blocks(far, near, [1, 2, 3]), "one for each"),
         (
             lambda: copy_blocks(Regions.at([1 << 50]), Regions.at([1 << 55]), 16 * MOST + 16),
             "kernels count to",
         ),
-        (lambda: fill_words(far, -1, 0), "must not be negative"),
+        (lambda: fill_words(far, -1, 0), "size = -1: must not be negative"),
+        (lambda: fill_words(far, 8, -1), "word = -1: must be in 0"),
+        (lambda: fill_words(far, 8, 2**64), "must be in 0"),
+        (lambda: fill_words(Regions.at([4096], 2, 4), 8, 0), "4 bytes apart: they overlap"),
+        (lambda: fill_words(Regions.at([4096, 4100]), 8, 0), "targets overlap at 0x1004"),
         (lambda: fill_pattern(far, 8, [1], [1, 2], [0, 0]), "keys of shape"),
         (lambda: fill_pattern(far, 8, [1, 2], [1, -2], [0, 0]), "layers: must be in 0"),
-        (lambda: fill_pattern(far, 8, [1, 2], [1, 2], [0.5, 0]), "outers of type float64"),
+        (lambda: fill_pattern(far, 8, [1, 2], [1, 2], [0.5, 0]), "outers: must be integers"),
+        (lambda: verify_pattern(4096, far, -8, *[[0, 0]] * 3), "size = -8: must not be negative"),
         (lambda: verify_pattern(4100, far, 8, *[[0, 0]] * 3), "must be a multiple of 8"),
         (lambda: verify_pattern(1 << 30, far, 8, *[[0, 0]] * 3), "overlaps a target"),
         (lambda: verify_pattern(0, far, 8, *[[0, 0]] * 3), "null"),
         (lambda: checksum_blocks(4100, far, 8, 1), "must be a multiple of 8"),
         (lambda: checksum_blocks(4096, far, 8, 3), "no blocks of 3"),
         (lambda: checksum_blocks(4096, far, -8, 2), "no blocks of 2"),
+        (lambda: checksum_blocks(4100, far, 8, 2), "results at 0x1004: must be a multiple of 8"),
         (lambda: checksum_blocks((1 << 30) + 8, far, 99, 2), "overlaps a target"),
         (lambda: peak_blocks(4096, far, 8, 1, "fp8"), "dtype = 'fp8': must be one of"),
         (lambda: peak_blocks(4098, far, 8, 1, "bf16"), "multiple of 4"),
@@ -181,6 +207,10 @@ def test_nothing_to_do_is_no_work(works) -> None:
         (lambda: peak_blocks(4096, far, 8, 3, "bf16"), "no blocks of 3"),
         (lambda: peak_blocks(4096, Regions.at([4097]), 8, 1, "bf16"), "no multiple of 2"),
         (lambda: quantize_fp8(far, Regions.at([1, 99]), 8, 4096, 1, "bf16"), "source address"),
+        (lambda: peak_blocks((1 << 30) + 4, far, 8, 1, "bf16"), "overlaps a target"),
+        (lambda: peak_blocks(4096, far, MOST + 16, 1, "bf16"), "numbers: kernels count to"),
+        (lambda: quantize_fp8(far, near, 8, (1 << 31) + 4, 1, "bf16"), "overlaps a target"),
+        (lambda: dequantize_fp8(far, near, 8, (1 << 30) - 4, 1, "bf16"), "overlaps a target"),
         (lambda: quantize_fp8(far, far, 8, 4096, 1, "bf16"), "overlaps a target"),
         (lambda: quantize_fp8(near, Regions.at([8]), 8, 4096, 1, "bf16"), "1 source regions"),
         (lambda: dequantize_fp8(Regions.at([1, 99]), far, 8, 4096, 1, "bf16"), "target address"),
@@ -243,6 +273,11 @@ def test_unequal_sizes_are_refused_by_name(name) -> None:
     other = BlockShape(**(sizes | {name: 4}))
     with pytest.raises(ValueError, match=f"{name}: 4 in the source"):
         permute(universal(SHAPE, [1 << 30]), universal(other, [1 << 20]))
+
+
+def test_any_number_of_regions_is_transposed() -> None:
+    (work,) = transpose_nhd_hnd([1 << 30], [1 << 20], SHAPE, Order.NHD)
+    assert len(work.tables[0]) == 1
 
 
 def test_unequal_numbers_of_regions_are_refused() -> None:
@@ -309,8 +344,6 @@ def test_swapped_words_regions_and_lengths_change_the_digest(one, two) -> None:
 
 
 def test_the_digest_is_the_documented_sum() -> None:
-    from kvbm_kernels.pattern import STEP, mix  # noqa: PLC0415  # the documented names
-
     words = [int.from_bytes(part, "little") for part in (b"abcdefgh", b"ijk")]
     terms = [mix(((word ^ mix(1)) + (i + 1) * STEP) % 2**64) for i, word in enumerate(words)]
     assert digest([b"abcdefghijk"]) == (11 + sum(terms)) % 2**64
