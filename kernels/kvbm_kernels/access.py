@@ -151,7 +151,7 @@ def store2(address: Any, value: Any) -> None:
 @instruction("void", "uint64", "uint8", lower=_store(1))
 def store1(address: Any, value: Any) -> None:
     """One byte: the lowest of the value."""
-    _at(1, address).value = int(value) & 0xFF
+    _at(1, address).value = int(value)
 
 
 LOADS: Final[dict[int, Callable[[Any], Any]]] = {

@@ -9,9 +9,9 @@ What this is
 Interface, as rules of use
     * `@device_function(result, *parameters)` names Numba types; integers given to it
       are converted to them. The body is compiled as it stands.
-    * `@instruction(result, *parameters)` is for a body that cannot be compiled, such as
-      an access to an address: the decorated function is the meaning, and the
-      function given to its `.lower` writes the code.
+    * `@instruction(result, *parameters, lower=...)` is for a body that cannot be compiled, such
+      as an access to an address: the decorated function is the meaning, and `lower` writes the
+      code.
     * `WHY_NOT` says what is missing for compiling, and is empty where nothing is.
 
 Source: numba-cuda's `type_callable` and `lower_builtin`.

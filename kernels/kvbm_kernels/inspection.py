@@ -39,10 +39,10 @@ class Code:
 
     @property
     def in_flight(self) -> int:
-        """Loads of 16 bytes before the first store that waits for one of them."""
+        """Loads of 16 bytes that no store interrupts, at most."""
         longest = run = 0
         for each in self.accesses:
-            run = run + 1 if _is_load(each) and _is_wide(each) else 0
+            run = run + _is_wide(each) if _is_load(each) else 0
             longest = max(longest, run)
         return longest
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -118,31 +119,30 @@ class Gpu:
         if not works:
             return None
         sizes = np.broadcast_to(np.asarray(size, np.uint64), (len(dst),))
-        method = self.rule.method(way, len(dst), int(sizes.min()))
+        chosen = np.flatnonzero(sizes)  # a copy of no bytes is none
+        sizes = sizes[chosen]
+        method = self.rule.method(way, sizes.size, int(sizes.min()))
         if method is Method.KERNEL:
             self.run(works, stream)
         else:
             self._current()
-            chosen = np.flatnonzero(sizes)
-            copy_batch(
-                dst.addresses()[chosen],
-                src.addresses()[chosen],
-                np.ascontiguousarray(sizes[chosen]),
-                stream,
-            )
+            copy_batch(dst.addresses()[chosen], src.addresses()[chosen], sizes, stream)
         return method
 
     def record(self, works: Works) -> Recording:
         """Make a graph of the works; their tables are uploaded once, here."""
         self.prepare(works)
         stream, slot = self.stream(), Slot()
-        addresses = fill(slot, [table for work in works for table in work.tables], stream)
-        stream.sync()
-        builder = stream.create_graph_builder()
-        builder.begin_building()
-        self._launch(works, addresses, builder)
-        graph = builder.end_building().complete()
-        builder.close()
+        try:
+            addresses = fill(slot, [table for work in works for table in work.tables], stream)
+            stream.sync()
+            with closing(stream.create_graph_builder()) as builder:
+                builder.begin_building()
+                self._launch(works, addresses, builder)
+                graph = builder.end_building().complete()
+        except BaseException:
+            slot.close()
+            raise
         return Recording(graph, slot, self._current)
 
     def close(self) -> None:

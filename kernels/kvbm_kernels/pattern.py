@@ -36,8 +36,10 @@ Region: TypeAlias = NDArray[Any] | bytearray | memoryview
 STEP: Final = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio, odd: what lies between the inputs of two words."""
 
-_FIRST: Final = 0xBF58476D1CE4E5B9
-_SECOND: Final = 0x94D049BB133111EB
+FIRST: Final = 0xBF58476D1CE4E5B9
+SECOND: Final = 0x94D049BB133111EB
+"""The factors of `mix`."""
+
 _MASK: Final = 2**64 - 1
 
 
@@ -95,13 +97,13 @@ def pattern(size: int, key: int, layer: int, outer: int) -> NDArray[np.uint8]:
 
 def mix(value: int) -> int:
     """Scramble 64 bits, reversibly: SplitMix64's output function. The plain twin."""
-    value = ((value ^ (value >> 30)) * _FIRST) & _MASK
-    value = ((value ^ (value >> 27)) * _SECOND) & _MASK
+    value = ((value ^ (value >> 30)) * FIRST) & _MASK
+    value = ((value ^ (value >> 27)) * SECOND) & _MASK
     return value ^ (value >> 31)
 
 
 def mix_words(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Do `mix` to each word. The fast twin."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(_FIRST)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(_SECOND)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(FIRST)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(SECOND)
     return words ^ (words >> np.uint64(31))

@@ -38,11 +38,13 @@ class Slot:
     event: Any = None
 
     def close(self) -> None:
-        """Free both."""
-        if self.size:
-            driver.free_pinned_memory(self.pinned)
-            driver.free_device_memory(self.device)
-        self.size = 0
+        """Free what there is of both."""
+        pinned, device = self.pinned, self.device
+        self.pinned = self.device = self.size = 0
+        if pinned:
+            driver.free_pinned_memory(pinned)
+        if device:
+            driver.free_device_memory(device)
 
 
 class Tables:
@@ -84,7 +86,8 @@ def fill(slot: Slot, tables: list[NDArray[Any]], stream: Any) -> list[int]:
     if end > slot.size:
         slot.close()
         size = max(SMALLEST, 1 << (end - 1).bit_length())
-        slot.pinned, slot.device = driver.pinned_memory(size), driver.device_memory(size)
+        slot.pinned = driver.pinned_memory(size)  # each by itself: the second may be refused
+        slot.device = driver.device_memory(size)
         slot.size = size
     for table, offset in zip(tables, offsets, strict=True):
         ctypes.memmove(slot.pinned + offset, table.ctypes.data, table.nbytes)

@@ -19,6 +19,7 @@ import numpy as np
 
 from kvbm_kernels.access import load1, store1
 from kvbm_kernels.device import device_function
+from kvbm_kernels.pattern import FIRST, SECOND
 from kvbm_kernels.regions import Regions
 
 WORDS: Final = (16, 8, 1)
@@ -33,8 +34,8 @@ def way(regions: Regions) -> int:
 @device_function("uint64", "uint64")
 def scramble(value: Any) -> Any:
     """`pattern.mix`, in a kernel."""
-    value = np.uint64(value ^ np.uint64(value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = np.uint64(value ^ np.uint64(value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    value = np.uint64(value ^ np.uint64(value >> np.uint64(30))) * np.uint64(FIRST)
+    value = np.uint64(value ^ np.uint64(value >> np.uint64(27))) * np.uint64(SECOND)
     return np.uint64(value ^ np.uint64(value >> np.uint64(31)))
 
 

@@ -40,7 +40,7 @@ class Kernel:
 
     @property
     def name(self) -> str:
-        """What it is called, with its constants, as in `copy_blocks(16, 0)`."""
+        """What it is called, with its constants, as in `copy_blocks(16, False)`."""
         constants = ", ".join(map(str, self.constants))
         return f"{self.make.__name__.removeprefix('make_')}({constants})"
 

@@ -15,7 +15,7 @@ import pytest
 from host_driver import Stream
 from hypothesis import given
 from hypothesis import strategies as st
-from kvbm_kernels import driver, launch
+from kvbm_kernels import batch, driver, launch
 from kvbm_kernels.batch import Attributes, batched, copy_batch, one_by_one
 from kvbm_kernels.copying import copy_blocks
 from kvbm_kernels.dispatch import Method, Rule, Way, joined
@@ -64,6 +64,19 @@ def test_a_slot_is_used_again_only_after_its_last_launch(fake) -> None:
     assert events[0] is events[2] is not events[1]
     assert [event.waits for event in events[:2]] == [1, 0]
     tables.close()
+    assert not fake.memory
+
+
+def test_memory_of_a_slot_that_was_refused_half_is_given_back(fake, monkeypatch) -> None:
+    def refused(size):
+        raise driver.CudaError(f"no {size} bytes")
+
+    monkeypatch.setattr(driver, "device_memory", refused)
+    slot = Slot()
+    with pytest.raises(driver.CudaError):
+        fill(slot, [np.ones(1, np.uint64)], Stream())
+    assert len(fake.memory) == 1
+    slot.close()
     assert not fake.memory
 
 
@@ -126,6 +139,24 @@ def test_an_old_driver_copies_one_by_one(fake) -> None:
     copy_batch(*arrays, Stream())
     assert fake.copies == [(to, at + 8, 8)]
     assert target[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "fail_index"),
+    [(12080, 12080, True), (12090, 12080, True), (13000, 13000, False), (13010, 13000, False)],
+)
+def test_the_form_of_a_batch_follows_the_version_of_the_driver(
+    fake, monkeypatch, version, asked, fail_index
+) -> None:
+    seen = []
+    monkeypatch.setattr(driver, "entry_point", lambda *given: seen.append(given) or 4096)
+    monkeypatch.setattr(
+        batch, "batched", lambda at, *, fail_index: lambda *_: seen.append((at, fail_index))
+    )
+    fake.version = version
+    one = np.ones(1, np.uint64)
+    copy_batch(one, one, one, Stream())
+    assert seen == [("cuMemcpyBatchAsync", asked), (4096, fail_index)]
 
 
 @pytest.mark.parametrize(
@@ -223,19 +254,46 @@ def test_a_kernel_is_compiled_once(monkeypatch) -> None:
     assert len(made) == 1
 
 
-def test_a_launch_that_fails_leaves_its_slot_usable(core) -> None:
+def refuse(*_):
+    raise driver.CudaError("cuLaunchKernel: CUDA_ERROR_INVALID_VALUE")
+
+
+def test_the_slot_of_a_launch_that_fails_is_waited_for(core, monkeypatch) -> None:
+    """An earlier launch of the same works may read its tables."""
+    gpu, stream = Gpu(), Stream()
+    done = []
+    monkeypatch.setattr(gpu._tables, "done", lambda slot, stream: done.append((slot.size, stream)))
+    core.launch = refuse
+    with pytest.raises(driver.CudaError):
+        gpu.run(zero_blocks(Regions.at([4096]), 128), stream)
+    assert done == [(SMALLEST, stream)]
+
+
+def test_a_recording_that_fails_keeps_no_memory(core, fake, monkeypatch) -> None:
+    gpu, stream = Gpu(), Stream()
+    monkeypatch.setattr(gpu, "stream", lambda: stream)
+    core.launch = refuse
+    with pytest.raises(driver.CudaError):
+        gpu.record(zero_blocks(Regions.at([4096]), 128))
+    assert not fake.memory
+    assert stream.builders[0].calls == ["begin", "close"]
+
+
+def test_the_device_is_current_whatever_another_library_did(core) -> None:
     gpu, stream = Gpu(), Stream()
     works = zero_blocks(Regions.at([4096]), 128)
-
-    def refuse(*_):
-        raise driver.CudaError("cuLaunchKernel: CUDA_ERROR_INVALID_VALUE")
-
-    launches, core.launch = core.launch, refuse
-    with pytest.raises(driver.CudaError):
-        gpu.run(works, stream)
-    core.launch = launches
-    gpu.run(works, stream)
-    assert len(core.launches) == 1
+    recording = gpu.record(works)
+    for call in (
+        gpu.stream,
+        lambda: gpu.prepare(works),
+        lambda: gpu.run(works, stream),
+        lambda: recording.replay(stream),
+        recording.close,
+        gpu.close,
+    ):
+        before = core.made_current
+        call()
+        assert core.made_current > before
 
 
 @pytest.mark.parametrize("count", [2, 40])
@@ -251,6 +309,15 @@ def test_a_plain_copy_goes_as_the_rule_says(core, count) -> None:
     else:
         assert method is Method.KERNEL
         assert core.launches[0][1][0] <= Rule().bus_blocks
+
+
+@pytest.mark.usefixtures("core")
+def test_copies_of_no_bytes_do_not_count_in_the_rule(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(Rule, "method", lambda _, *given: asked.append(given) or Method.KERNEL)
+    tables = Regions.at([4096, 8192, 9999]), Regions.at([1 << 20, 1 << 21, 1 << 22])
+    Gpu().copy(Way.HOST_TO_DEVICE, *tables, [64, 0, 32], Stream())
+    assert asked == [(Way.HOST_TO_DEVICE, 2, 32)]
 
 
 @pytest.mark.usefixtures("core")
@@ -274,6 +341,7 @@ def test_a_recording_has_tables_of_its_own_and_gives_them_back(core, fake) -> No
     assert builder.calls[4:] == ["launch", "launch"]
     assert len(fake.memory) == 2
     recording.close()
+    assert builder.calls[6:] == ["close graph"]
     assert not fake.memory
 
 
@@ -293,12 +361,34 @@ def test_an_error_names_the_call(monkeypatch) -> None:
         driver.device_memory(1)
 
 
-def test_a_machine_without_a_gpu_is_told_what_is_missing() -> None:
-    why = driver.missing()
-    if not why:
-        pytest.skip("there is a GPU")
-    with pytest.raises(RuntimeError, match="no GPU: "):
+def test_a_machine_without_a_gpu_is_told_what_is_missing(monkeypatch) -> None:
+    monkeypatch.setattr(driver, "missing", lambda: "the driver sees no device")
+    with pytest.raises(RuntimeError, match="no GPU: the driver sees no device"):
         Gpu()
+
+
+def test_what_is_missing_is_said_in_one_line(monkeypatch) -> None:
+    def absent():
+        raise ImportError("No module named 'cuda'")
+
+    def broken(_):
+        raise RuntimeError("libcuda.so.1 is not there\nand more")
+
+    def with_driver(**functions):
+        return lambda: SimpleNamespace(**functions)
+
+    started = {"cuInit": lambda _: (0,)}
+    monkeypatch.setattr(driver, "WHY_NOT", "")
+    for bindings, why in (
+        (absent, "cuda-python is not installed: No module named 'cuda'"),
+        (with_driver(cuInit=broken), "libcuda.so.1 is not there"),
+        (with_driver(**started, cuDeviceGetCount=lambda: (0, 0)), "the driver sees no device"),
+        (with_driver(**started, cuDeviceGetCount=lambda: (0, 2)), ""),
+    ):
+        monkeypatch.setattr(driver, "bindings", bindings)
+        assert driver.missing() == why
+    monkeypatch.setattr(driver, "WHY_NOT", "install the extra cuda13")
+    assert driver.missing() == "install the extra cuda13"
 
 
 @pytest.mark.usefixtures("fake")

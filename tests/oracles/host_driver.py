@@ -18,6 +18,7 @@ class Driver:
     def __init__(self) -> None:
         self.memory: dict[int, ctypes.Array] = {}
         self.copies: list[tuple[int, int, int]] = []
+        self.version = 12000
 
     def __getattr__(self, name):
         def function(*arguments):
@@ -64,7 +65,7 @@ class Driver:
         assert event == 1
 
     def _cuDriverGetVersion(self):  # noqa: N802
-        return 12000
+        return self.version
 
 
 class Event:
@@ -80,6 +81,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.builders: list[Builder] = []
+        self.waits = 0
 
     def __cuda_stream__(self):
         return 0, self.HANDLE
@@ -88,9 +90,10 @@ class Stream:
         return event or Event()
 
     def sync(self) -> None:
-        pass
+        self.waits += 1
 
     def create_graph_builder(self):
+        assert self.waits, "nobody waited for what the graph reads"
         self.builders.append(Builder())
         return self.builders[-1]
 
@@ -109,7 +112,10 @@ class Builder:
 
     def complete(self):
         self.calls.append("complete")
-        return SimpleNamespace(launch=lambda _: self.calls.append("launch"), close=lambda: None)
+        return SimpleNamespace(
+            launch=lambda _: self.calls.append("launch"),
+            close=lambda: self.calls.append("close graph"),
+        )
 
     def close(self):
         self.calls.append("close")
@@ -120,13 +126,17 @@ class Core:
 
     def __init__(self) -> None:
         self.launches: list[tuple] = []
+        self.made_current = 0
 
     def Device(self, ordinal):  # noqa: N802
         return SimpleNamespace(
-            set_current=lambda: None, create_stream=Stream, name=f"fake {ordinal}",
+            set_current=self._set_current, create_stream=Stream, name=f"fake {ordinal}",
             compute_capability=SimpleNamespace(major=9, minor=0),
             properties=SimpleNamespace(multiprocessor_count=132),
         )  # fmt: skip
+
+    def _set_current(self) -> None:
+        self.made_current += 1
 
     def LaunchConfig(self, grid, block):  # noqa: N802
         return grid, block

@@ -1,7 +1,8 @@
 """Measure cases: the device's time by events, the host's by its clock, and the ceilings.
 
 What this is
-    The device's time is the median of single runs between two events, after two that warm up.
+    The device's time is the median of single runs between two events, after each turn has run
+    once, and two runs at least, to warm up.
     Ours run as recorded graphs for it, so that no gap between launches is counted. The host's
     time is what a caller waits until one run is queued, without the waiting for its end.
 
