@@ -6,8 +6,8 @@ What this is
     they are here. 16 bytes are a pair of 64-bit words.
 
 Interface, as rules of use
-    * An address is a multiple of the width. Nobody checks that here; the host does, before
-      the launch. The simulator would not notice, a GPU stops the process.
+    * An address is a multiple of the width; the host checks it, before the launch. A GPU stops
+      the process for one that is not; so does the plain Python here, with an `AssertionError`.
     * Write several loads before the first store, so that they are under way together. The
       compiler keeps that order, because a store might change what a later load reads. To
       promise that it does not (`ld.global.nc`) would let it mix them again.
@@ -29,12 +29,17 @@ from kvbm_kernels.device import Lowering, instruction
 
 Pair = tuple[np.uint64, np.uint64]
 
-_C_TYPES: Final = {1: ctypes.c_uint8, 2: ctypes.c_uint16, 4: ctypes.c_uint32, 8: ctypes.c_uint64}
+_C_TYPES: Final[dict[int, Any]] = {
+    16: ctypes.c_uint64 * 2, 8: ctypes.c_uint64, 4: ctypes.c_uint32, 2: ctypes.c_uint16,
+    1: ctypes.c_uint8,
+}  # fmt: skip
 _ONE_AT_A_TIME: Final = threading.Lock()
 """The threads of the simulator are threads of Python."""
 
 
 def _at(width: int, address: int) -> Any:
+    if address % width:
+        raise AssertionError(f"an access of {width} bytes at {int(address):#x}")
     return _C_TYPES[width].from_address(int(address))
 
 
@@ -95,7 +100,7 @@ def _atomic(operation: str) -> Lowering:
 @instruction("uint64x2", "uint64", lower=_load(16))
 def load16(address: Any) -> Pair:
     """Two 64-bit words."""
-    words = (ctypes.c_uint64 * 2).from_address(int(address))
+    words = _at(16, address)
     return np.uint64(words[0]), np.uint64(words[1])
 
 
@@ -126,7 +131,7 @@ def load1(address: Any) -> np.uint8:
 @instruction("void", "uint64", "uint64x2", lower=_store(16))
 def store16(address: Any, pair: Pair) -> None:
     """Two 64-bit words."""
-    words = (ctypes.c_uint64 * 2).from_address(int(address))
+    words = _at(16, address)
     words[0], words[1] = int(pair[0]), int(pair[1])
 
 

@@ -123,6 +123,27 @@ def test_overlap_of_ragged_regions_is_refused_exactly_when_a_byte_is_shared(pair
         copy_blocks(Regions.at(targets), Regions.at(sources), np.array(sizes, np.int64))
 
 
+@pytest.mark.parametrize("sizes", [16, [16, 16]], ids=["equal", "ragged"])
+@pytest.mark.parametrize(
+    ("targets", "sources", "message"),
+    [
+        ([100, 116], [300, 316], None),
+        ([100, 115], [300, 316], "targets overlap"),
+        ([100, 200], [116, 184], None),
+        ([100, 200], [115, 300], "source.* overlaps a target"),
+        ([100, 200], [300, 185], "source.* overlaps a target"),
+        ([100, 200], [300, 300], None),
+    ],
+)
+def test_regions_may_touch_and_not_share_a_byte(targets, sources, sizes, message) -> None:
+    dst, src = Regions.at(targets), Regions.at(sources)
+    if message is None:
+        assert copy_blocks(dst, src, sizes)
+    else:
+        with pytest.raises(ValueError, match=message):
+            copy_blocks(dst, src, sizes)
+
+
 def test_interleaved_blocks_of_layers_that_do_not_touch_are_allowed() -> None:
     """Two blocks, each with layers 1000 bytes apart, one 100 bytes behind the other."""
     assert copy_blocks(Regions.at([4096, 4196], 3, 1000), Regions.at([9000, 9100], 3, 1000), 100)
@@ -301,6 +322,15 @@ def test_rows_are_moved_by_the_widest_access_that_divides_them() -> None:
         shape = BlockShape(layers=1, outer=1, tokens=4, heads=2, row=row)
         (work,) = permute(universal(shape, [1 << 30]), whole(shape, Order.NHD, [1 << 20]))
         assert work.kernel.constants[0] == width
+
+
+def test_words_and_numbers_are_reached_as_their_addresses_allow() -> None:
+    for address, words, wide in ((32, 16, 1), (24, 8, 0), (20, 1, 0), (18, 1, 0)):
+        regions = Regions.at([address])
+        (filling,) = zero_blocks(regions, 64)
+        (quantizing,) = quantize_fp8(Regions.at([1 << 20]), regions, 64, 4096, 1, "bf16")
+        assert filling.kernel.constants[0] == words
+        assert quantizing.kernel.constants[1] == wide
 
 
 # ── sharing the work ──────────────────────────────────────────────────────────────────────

@@ -9,8 +9,6 @@ from __future__ import annotations
 import ctypes
 from types import SimpleNamespace
 
-from kvbm_kernels import driver
-
 
 class Driver:
     """cuda-python's functions, over host memory. Copies happen at once."""
@@ -33,7 +31,7 @@ class Driver:
         return ctypes.addressof(block)
 
     def _cuMemHostAlloc(self, size, flags):  # noqa: N802
-        assert flags == driver.PORTABLE
+        assert flags == 1  # CU_MEMHOSTALLOC_PORTABLE
         return self._cuMemAlloc(size)
 
     def _cuMemFree(self, address):  # noqa: N802

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kvbm_kernels.digest import checksum_blocks, digest
@@ -16,7 +17,7 @@ from kvbm_kernels.filling import (
 from kvbm_kernels.pattern import pattern
 from kvbm_kernels.regions import Regions
 
-offsets = st.sampled_from([0, 0, 8, 1])
+offsets = st.sampled_from([0, 0, 8, 4, 1])
 sizes = st.one_of(st.integers(1, 40), st.integers(1, 700))
 numbers = st.integers(0, 2**64 - 1)
 labels = st.lists(st.tuples(numbers, st.integers(0, 99), st.integers(0, 1)), min_size=1, max_size=3)
@@ -82,3 +83,23 @@ def test_digests_of_the_device_are_those_of_the_host(
     machine.run(checksum_blocks(found.address, tables, size, per_block, blocks=blocks))
     want = [digest([region.tobytes() for region in block]) for block in data]
     assert found.read().view(np.uint64).tolist() == want
+
+
+@pytest.mark.parametrize("offset", [0, 8, 1])
+def test_one_large_region_is_shared_by_many_cuda_blocks(machine, offset) -> None:
+    """Each word is written, verified and counted by one of them, and the last bytes too."""
+    size = 2005
+    memory, first = machine.buffer(np.zeros(size, np.uint8), offset), [[3], [1], [0]]
+    sum_at, wrong_at = (machine.buffer(np.zeros(8, np.uint8)) for _ in range(2))
+    region = Regions.at([memory.address])
+    works = (
+        *fill_pattern(region, size, *first),
+        *verify_pattern(wrong_at.address, region, size, *first),
+        *checksum_blocks(sum_at.address, region, size, 1),
+    )
+    assert [work.blocks for work in works] == [3, 1, 3, 1, 3]
+    machine.run(works)
+    want = pattern(size, 3, 1, 0)
+    assert np.array_equal(memory.read(), want)
+    assert wrong_at.read().view(np.uint64).tolist() == [NONE_WRONG]
+    assert sum_at.read().view(np.uint64).tolist() == [digest([want])]

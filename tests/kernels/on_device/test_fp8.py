@@ -15,7 +15,7 @@ TYPES = {"bf16": ml_dtypes.bfloat16, "fp16": np.float16}
 
 dtypes = st.sampled_from(sorted(TYPES))
 counts = st.one_of(st.integers(1, 40), st.integers(1, 300))
-offsets = st.sampled_from([0, 0, 2])
+offsets = st.sampled_from([0, 0, 8, 2])
 
 
 def values(bits: np.ndarray, dtype: str) -> np.ndarray:
@@ -28,7 +28,7 @@ def run(machine, bits: np.ndarray, dtype: str, offset: int = 0, blocks: int = 3)
     """Bits of (block, region, number) to peaks, codes, and bits again."""
     count, per_block, numbers = bits.shape
     src = machine.buffer(bits.view(np.uint8), offset)
-    peaks = machine.buffer(np.ones(4 * count, np.uint8))
+    peaks = machine.buffer(np.full(4 * count, 0xFF, np.uint8))
     codes = machine.buffer(np.zeros(bits.shape, np.uint8), offset)
     back = machine.buffer(np.zeros(2 * bits.size, np.uint8), offset)
     plain = Regions.at(src.rows(2 * numbers * per_block), per_block, 2 * numbers)
@@ -67,12 +67,20 @@ def check(bits: np.ndarray, dtype: str, peaks: np.ndarray, codes: np.ndarray, ba
 
 
 @settings(max_examples=12)
-@given(dtypes, st.integers(1, 2), st.integers(1, 2), counts, offsets, st.integers(0, 2**32))
+@given(
+    dtypes,
+    st.integers(1, 3),
+    st.integers(1, 2),
+    counts,
+    offsets,
+    st.integers(1, 3),
+    st.integers(0, 2**32),
+)
 def test_any_bits_are_rounded_as_the_twin_does(
-    machine, dtype, count, per_block, numbers, offset, seed
+    machine, dtype, count, per_block, numbers, offset, blocks, seed
 ) -> None:
     bits = np.random.default_rng(seed).integers(0, 2**16, (count, per_block, numbers), np.uint16)
-    check(bits, dtype, *run(machine, bits, dtype, offset))
+    check(bits, dtype, *run(machine, bits, dtype, offset, blocks))
 
 
 @settings(max_examples=6)
@@ -114,3 +122,24 @@ def test_a_peak_above_448_scales_needs_the_next_scale(machine, dtype) -> None:
         peaks, codes, back = run(machine, bits, dtype)
         assert scale_of(peaks).tolist() == [scale]
         check(bits, dtype, peaks, codes, back)
+
+
+def test_numbers_too_small_for_their_scale_are_rounded_with_the_smallest(machine) -> None:
+    for exponent in (-116, -117, -118, -119, -120, -126, -130, -133):
+        numbers = np.array([1.0, -1.5, 1.875, 0.25]) * 2.0**exponent
+        bits = numbers.astype(TYPES["bf16"]).view(np.uint16).reshape(1, 1, -1)
+        peaks, codes, back = run(machine, bits, "bf16")
+        assert scale_of(peaks)[0] >= np.float32(2.0**-126)
+        check(bits, "bf16", peaks, codes, back)
+
+
+def test_one_large_region_is_shared_by_many_cuda_blocks(machine) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**16, (1, 1, 16 * 64 * 2 + 5), np.uint16)
+    check(bits, "bf16", *run(machine, bits, "bf16"))
+
+
+def test_a_cuda_block_takes_the_peaks_of_many_regions_one_after_the_other(machine) -> None:
+    bits = np.zeros((24, 1, 16), np.uint16)
+    bits[::2, 0, 1:] = np.array(3.0, np.float16).view(np.uint16)
+    peaks, _, _ = run(machine, bits, "fp16", offset=2, blocks=1)
+    assert peaks.tolist() == [3.0, 0.0] * 12
