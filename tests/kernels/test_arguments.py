@@ -221,6 +221,7 @@ def test_nothing_to_do_is_no_work(works) -> None:
         (lambda: checksum_blocks(4096, far, 8, 3), "no blocks of 3"),
         (lambda: checksum_blocks(4096, far, -8, 2), "no blocks of 2"),
         (lambda: checksum_blocks(4100, far, 8, 2), "results at 0x1004: must be a multiple of 8"),
+        (lambda: checksum_blocks((1 << 30) - 8, far, 8, 1), "overlaps a target"),
         (lambda: checksum_blocks((1 << 30) + 8, far, 99, 2), "overlaps a target"),
         (lambda: peak_blocks(4096, far, 8, 1, "fp8"), "dtype = 'fp8': must be one of"),
         (lambda: peak_blocks(4098, far, 8, 1, "bf16"), "multiple of 4"),
@@ -266,6 +267,13 @@ def test_a_block_of_llama_70b_has_the_bytes_that_it_should() -> None:
 def test_layers_outside_the_block_are_refused(describe, first, layers) -> None:
     with pytest.raises(ValueError, match="of 4: not inside"):
         describe(SHAPE, [1 << 20], first_layer=first, layers=layers)
+
+
+def test_layers_of_a_whole_block_lie_one_behind_the_other() -> None:
+    rows = whole(SHAPE, Order.HND, [1 << 20], first_layer=1, layers=2)
+    begin = (1 << 20) + SHAPE.outer * SHAPE.region
+    end = begin + 2 * SHAPE.outer * SHAPE.region
+    assert rows.regions.addresses().tolist() == list(range(begin, end, SHAPE.region))
 
 
 def test_a_table_that_is_no_whole_number_of_blocks_is_refused() -> None:
@@ -322,6 +330,15 @@ def test_rows_are_moved_by_the_widest_access_that_divides_them() -> None:
         shape = BlockShape(layers=1, outer=1, tokens=4, heads=2, row=row)
         (work,) = permute(universal(shape, [1 << 30]), whole(shape, Order.NHD, [1 << 20]))
         assert work.kernel.constants[0] == width
+
+
+def test_ragged_copies_are_grouped_by_the_widest_access_of_each_pair() -> None:
+    offsets = np.array([0, 101, 202, 304, 408])
+    works = copy_blocks(Regions.at(4096 + offsets), Regions.at(8192 + offsets), [99, 99, 99, 99, 0])
+    assert [work.kernel.constants for work in works] == [(16, True), (2, True), (1, True)]
+    assert [work.tables[0].tolist() for work in works] == [[4096, 4400], [4298], [4197]]
+    five = Regions.at([64, 200, 308, 402, 501]), Regions.at([1024, 1200, 1308, 1402, 1501])
+    assert [work.kernel.constants[0] for work in copy_blocks(*five, [9] * 5)] == [16, 8, 4, 2, 1]
 
 
 def test_words_and_numbers_are_reached_as_their_addresses_allow() -> None:

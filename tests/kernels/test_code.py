@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kvbm_kernels import build
@@ -94,6 +95,21 @@ def test_kernels_are_compared_by_what_makes_them() -> None:
     assert len(set(everything)) == len(everything)
     assert len({each.name for each in everything}) == len(everything)
     assert everything[0].function is everything[0].function
+
+
+def test_the_linker_is_told_the_whole_compute_capability(monkeypatch) -> None:
+    seen = []
+    core = SimpleNamespace(
+        ObjectCode=SimpleNamespace(from_ptx=lambda ptx: ptx),
+        LinkerOptions=lambda arch: arch,
+        Linker=lambda code, options: (
+            seen.append((code, options)) or SimpleNamespace(link=str.upper)
+        ),
+    )
+    monkeypatch.setattr(build.driver, "core", lambda: core)
+    monkeypatch.setattr(build, "to_ptx", lambda *_: "ptx")
+    assert build.to_cubin(FAST[0], (8, 9)) == "CUBIN"
+    assert seen == [(b"ptx", "sm_89")]
 
 
 # ── the reader can complain ───────────────────────────────────────────────────────────────

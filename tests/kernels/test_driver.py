@@ -132,7 +132,10 @@ def test_the_attributes_lie_as_the_bindings_have_them() -> None:
     assert [getattr(ours, name) for name, _ in Attributes._fields_] == [1, 1, 5, 2, 9, 7]
 
 
-def test_an_old_driver_copies_one_by_one(fake) -> None:
+@pytest.mark.parametrize("version", [12000, 13000])
+def test_a_driver_without_batches_copies_one_by_one(fake, monkeypatch, version) -> None:
+    monkeypatch.setattr(driver, "entry_point", lambda *_: 0)
+    fake.version = version
     source, target = np.arange(8, dtype=np.uint64), np.zeros(8, np.uint64)
     at, to = source.ctypes.data, target.ctypes.data
     arrays = [np.array(each, np.uint64) for each in ([to, to + 16], [at + 8, at], [8, 0])]
@@ -309,6 +312,15 @@ def test_a_plain_copy_goes_as_the_rule_says(core, count) -> None:
     else:
         assert method is Method.KERNEL
         assert core.launches[0][1][0] <= Rule().bus_blocks
+
+
+@pytest.mark.usefixtures("core")
+def test_copies_are_joined_before_the_rule_counts_them(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(Rule, "method", lambda _, *given: asked.append(given) or Method.KERNEL)
+    tables = Regions.at([4096], parts=4, stride=64), Regions.at([1 << 20], parts=4, stride=64)
+    Gpu().copy(Way.HOST_TO_DEVICE, *tables, 64, Stream())
+    assert asked == [(Way.HOST_TO_DEVICE, 1, 256)]
 
 
 @pytest.mark.usefixtures("core")
